@@ -16,12 +16,17 @@ export const run = defineCommand({
     'Run a mergekit configuration\n<%= config.bin %> run mergekit.yml -o ./merged',
     'Use only the models that terge lock pinned\n<%= config.bin %> run recipe.yml --locked',
     'Resume an interrupted run\n<%= config.bin %> run recipe.yml --resume',
+    'Upload the result to the hub\n<%= config.bin %> run recipe.yml -o hf:org/name@branch',
   ],
   args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
   flags: {
-    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'output path; overrides the recipe’s' }),
+    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'output path or address; overrides the recipe’s' }),
     set,
     ...mergekitFlags,
+    work: Flags.string({
+      helpValue: 'DIR',
+      description: 'folder for outputs on their way to the hub or a store (default: in terge’s cache)',
+    }),
     locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
     ...runFlags,
   },

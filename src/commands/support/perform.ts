@@ -17,6 +17,8 @@ interface RunFlags {
   readonly threads?: number | undefined
   readonly memory?: number | undefined
   readonly disk?: number | undefined
+  /** The folder of outputs that are uploaded. */
+  readonly work?: string | undefined
   readonly 'dry-run': boolean
   readonly resume: boolean
   readonly force: boolean
@@ -64,7 +66,7 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
   const work = withProgress(json, (listen, signal) =>
     run(prepared, {
       threads: threadsOf(flags),
-      ...given({ memory: flags.memory, disk: flags.disk }),
+      ...given({ memory: flags.memory, disk: flags.disk, work: flags.work }),
       resume: flags.resume,
       force: flags.force,
       commands: flags['allow-commands'] ? 'run' : 'refuse',
