@@ -20,7 +20,11 @@ export const run = defineCommand({
   ],
   args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
   flags: {
-    output: Flags.string({ char: 'o', helpValue: 'PATH', description: 'output path or address; overrides the recipe’s' }),
+    output: Flags.string({
+      char: 'o',
+      helpValue: 'PATH',
+      description: 'output path or address; overrides the recipe’s',
+    }),
     set,
     ...mergekitFlags,
     work: Flags.string({
