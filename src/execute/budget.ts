@@ -12,7 +12,7 @@ import { decodeScratch } from '../views/decodeScratch.js'
 import { storedBytes } from '../views/ranges.js'
 import { dtypeOf } from '../views/shape.js'
 import { isDecoded } from '../views/stored.js'
-import { KEPT, keptBytes } from '../views/transposed.js'
+import { KEPT, keptOf, MOST_KEPT } from '../views/transposed.js'
 import type { View } from '../views/types.js'
 
 /** Node, the program and the plan's own data. Measured on Node 20, rounded up. */
@@ -21,6 +21,8 @@ const BASE_BYTES = 42e6
 const WORKER_BYTES = 9e6
 /** The same for a matching worker, with a tile of a product. */
 const MATCHER_BYTES = 20e6
+/** Memory comes in multiples of this number. */
+const WASM_PAGE = 65536
 /** Bytes per tensor of plan, headers and records. */
 const TENSOR_BYTES = 4096
 
@@ -38,13 +40,18 @@ const planBytes = ({ outputs }: Plan): number =>
 /** The default memory limit of a run. */
 export const defaultMemory = (plan: Plan): number => DEFAULT_BYTES + planBytes(plan)
 
-/** Peak anonymous memory of a run in bytes, without mapped files. */
-export function estimateMemory(plan: Plan, threads: number, mode: WindowMode = defaultMode()): number {
+/** Peak anonymous memory of a run in bytes, without mapped files. `kept`: bytes that a thread may keep for rows of transposed matrices. */
+export function estimateMemory(
+  plan: Plan,
+  threads: number,
+  mode: WindowMode = defaultMode(),
+  kept: number = KEPT,
+): number {
   const { held } = plan.cost
   const matrices = held ? teamBytes(held.bytes, threads) : 0
   const analyses = plan.analyses.length > 0 ? analysesBytes(plan) + threads * MATCHER_BYTES : 0
   return Math.ceil(
-    BASE_BYTES + planBytes(plan) + matrices + analyses + threads * (WORKER_BYTES + scratchBytes(plan, mode)),
+    BASE_BYTES + planBytes(plan) + matrices + analyses + threads * (WORKER_BYTES + scratchBytes(plan, mode, kept)),
   )
 }
 
@@ -57,12 +64,19 @@ export const analysesBudget = (plan: Plan, threads: number, memory: number, mode
   analysesBytes(plan) + Math.max(0, memory - estimateMemory(plan, threads, mode))
 
 /** A cache: plans never change. */
-const scratches: Readonly<Record<WindowMode, WeakMap<Plan, number>>> = { map: new WeakMap(), read: new WeakMap() }
+const scratches = new WeakMap<Plan, Map<string, number>>()
 
 /** The widest program's scratch space in one worker. */
-function scratchBytes(plan: Plan, mode: WindowMode): number {
-  const known = scratches[mode].get(plan)
-  if (known !== undefined) return known
+function scratchBytes(plan: Plan, mode: WindowMode, kept: number): number {
+  const known = scratches.get(plan) ?? new Map<string, number>()
+  scratches.set(plan, known)
+  const key = `${mode} ${kept}`
+  const bytes = known.get(key) ?? countScratch(plan, mode, kept)
+  known.set(key, bytes)
+  return bytes
+}
+
+function countScratch(plan: Plan, mode: WindowMode, kept: number): number {
   let most = 0
   for (const { expr, dtype, shape } of plan.outputs.flatMap((output) => output.tensors)) {
     const compute = computeOf(plan.compute, expr)
@@ -74,13 +88,12 @@ function scratchBytes(plan: Plan, mode: WindowMode): number {
         ? leaves.reduce((sum, { view }) => sum + Math.min(storedBytes(view), bytesOf(dtypeOf(view) ?? 'F64', TILE)), 0)
         : 0
     const decoding = decodingBytes(leaves.map(({ view }) => view).filter(isDecoded))
-    const kept = Math.min(
-      KEPT,
-      leaves.reduce((sum, { view }) => sum + keptBytes(view), 0),
+    const rows = keptOf(
+      leaves.map(({ view }) => view),
+      kept,
     )
-    most = Math.max(most, buffers + tile + reading + decoding + kept + updateBytes(expr, shape, compute, CHUNK))
+    most = Math.max(most, buffers + tile + reading + decoding + rows + updateBytes(expr, shape, compute, CHUNK))
   }
-  scratches[mode].set(plan, most)
   return most
 }
 
@@ -123,4 +136,15 @@ export function threadsWithin(plan: Plan, asked: number, memory: number, mode: W
     `--memory ${formatSize(memory)} is not enough for one thread`,
     `this run needs ${formatSize(least)}`,
   )
+}
+
+/**
+ * Bytes that each of so many threads may keep for rows of transposed matrices: as many as pay where the run has memory for them. Analyses
+ * use what is left otherwise.
+ */
+export function keptWithin(plan: Plan, threads: number, memory: number, mode: WindowMode): number {
+  if (plan.analyses.length > 0) return KEPT
+  const useful = scratchBytes(plan, mode, MOST_KEPT) - scratchBytes(plan, mode, KEPT)
+  const spare = useful > 0 ? (memory - estimateMemory(plan, threads, mode)) / threads : 0
+  return KEPT + Math.max(0, Math.floor(Math.min(useful, spare) / WASM_PAGE) * WASM_PAGE)
 }

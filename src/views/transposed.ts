@@ -1,13 +1,21 @@
 /** Transposed matrices in files: a row of the result has one element of each stored row, so workers keep some rows. */
 import { elements } from '../core/dtypes.js'
 import { TILE } from '../kernels/types.js'
+import { lower } from './lower.js'
 import { storedBytes } from './ranges.js'
 import type { Reader, Source, StridedReader } from './readers.js'
+import { dtypeOf } from './shape.js'
+import { isDecoded } from './stored.js'
 import { type Axis, collapsed } from './strided.js'
 import type { View } from './types.js'
 
-/** Bytes that a worker keeps for all transposed matrices of a program. */
+/** Bytes that a worker keeps for all transposed matrices of a program, and what it keeps at most where that pays. */
 export const KEPT = 32 * 2 ** 20
+export const MOST_KEPT = 128 * 2 ** 20
+/** Bytes of a stored row that are worth a call to the system. */
+const SEGMENT = 6144
+/** How often a matrix may be read as a whole. */
+const PASSES = 3
 /** Parts of a leaf that have rows in memory at a time, at most. */
 const MOST_PARTS = 16
 
@@ -112,38 +120,62 @@ function wholeElements(axes: readonly Axis[], elementBytes: number): { axes: rea
 
 /** How many places for rows a reader needs, so that it reads nothing twice from the first element to the last. */
 export function keptParts(source: Source): number {
-  const { reader, elementBytes } = source
   if (turnedOf(source)) return 1
+  const { reader, elementBytes } = source
+  const inner = innerOf(source).map(keptParts)
+  if (reader.kind !== 'concat')
+    return Math.min(
+      MOST_PARTS,
+      inner.reduce((sum, count) => sum + count, 0),
+    )
+  // Parts that follow one another need rows one after another; parts in turns need them at the same time.
+  const inTurns = reader.parts.reduce(
+    (sum, { source: part, block }, at) => sum + (lengthOf(part.reader, elementBytes) > block ? inner[at]! : 0),
+    0,
+  )
+  return Math.min(
+    MOST_PARTS,
+    inner.reduce((most, count) => Math.max(most, count), inTurns),
+  )
+}
+
+/** Readers within a reader. */
+function innerOf({ reader, elementBytes, dtype }: Source): readonly Source[] {
   switch (reader.kind) {
-    case 'concat': {
-      // Parts that follow one another need rows one after another; parts in turns need them at the same time.
-      const counts = reader.parts.map(({ source, block }) => ({
-        parts: keptParts(source),
-        inTurns: lengthOf(source.reader, source.elementBytes) > block,
-      }))
-      const inTurns = counts.reduce((sum, { parts, inTurns }) => sum + (inTurns ? parts : 0), 0)
-      return Math.min(
-        MOST_PARTS,
-        counts.reduce((most, { parts }) => Math.max(most, parts), inTurns),
-      )
-    }
+    case 'concat':
+      return reader.parts.map(({ source }) => source)
     case 'rows':
-      return sumOfParts(reader.sources)
+      return reader.sources
     case 'decoded':
-      return sumOfParts(reader.parts)
+      return reader.parts
     case 'turned':
-      return sumOfParts(reader.of.parts)
+      return reader.of.parts
     case 'picked':
-      return keptParts({ reader: reader.of, elementBytes, dtype: 'raw' })
+      return [{ reader: reader.of, elementBytes, dtype }]
     default:
-      return 0
+      return []
   }
 }
 
-const sumOfParts = (sources: readonly Source[]): number =>
-  Math.min(
-    MOST_PARTS,
-    sources.reduce((sum, source) => sum + keptParts(source), 0),
+/** Bytes of rows with which matrices are read in few calls, and not many times. */
+function usefulBytes(source: Source): number {
+  const turned = turnedOf(source)
+  if (!turned) return innerOf(source).reduce((most, one) => Math.max(most, usefulBytes(one)), 0)
+  return turned.parts.reduce((most, { matrices: { row, width } }) => {
+    const step = row.stride * width
+    const few = (row.size * turned.rowBytes) / PASSES
+    return Math.max(most, row.size * step < SEGMENT ? few : Math.min(few, (SEGMENT / step) * turned.rowBytes))
+  }, 0)
+}
+
+/** Bytes that a worker keeps for a program of these sources, if it may keep `most`. */
+export const keptFor = (sources: readonly Source[], most: number): number =>
+  Math.max(
+    KEPT,
+    Math.min(
+      most,
+      sources.reduce((sum, source) => sum + usefulBytes(source), 0),
+    ),
   )
 
 /** Elements of a reader that can have parts for rows. */
@@ -165,23 +197,34 @@ function lengthOf(reader: Reader, elementBytes: number): number {
   }
 }
 
-/** Bytes for the rows of each part, if a program has so many. */
-export const partBytes = (parts: number): number => Math.floor(KEPT / Math.max(1, parts) / 4096) * 4096
+/** Bytes for the rows of each part, if a program has so many that share `bytes`. */
+export const partBytes = (parts: number, bytes: number): number => Math.floor(bytes / Math.max(1, parts) / 4096) * 4096
 
-/** Tiles whose rows have room, so that they are best made at once. Undefined if nothing is transposed. */
-export function keptTiles(sources: readonly Source[]): number | undefined {
+/** Tiles whose rows have room, so that they are best made at once. Undefined if nothing is transposed. `most`: bytes that a worker may keep. */
+export function keptTiles(sources: readonly Source[], most: number): number | undefined {
   const parts = sources.map(keptParts)
   const all = parts.reduce((sum, count) => sum + count, 0)
   if (all === 0) return undefined
-  const bytes = partBytes(all)
+  const bytes = partBytes(all, keptFor(sources, most))
   const tiles = sources.map(({ elementBytes }, at) =>
     parts[at] === 0 ? Number.POSITIVE_INFINITY : Math.floor((bytes * parts[at]!) / elementBytes / TILE),
   )
   return Math.max(1, Math.min(...tiles))
 }
 
+/** Bytes of rows that a worker keeps of the views of a program, if it may keep `most`. */
+export function keptOf(views: readonly View[], most: number): number {
+  const all = views.reduce((sum, view) => sum + keptBytes(view), 0)
+  if (all <= KEPT || most <= KEPT) return Math.min(all, KEPT)
+  const sources = views.map((view) => {
+    const raw = dtypeOf(view) !== undefined && !isDecoded(view)
+    return lower(view, { raw, mixed: 'F32', maps: () => [] })
+  })
+  return Math.min(all, keptFor(sources, most))
+}
+
 /** Bytes of rows that a worker may keep of a view, at most. */
-export function keptBytes(view: View): number {
+function keptBytes(view: View): number {
   switch (view.kind) {
     case 'stored':
       return view.strides === undefined ? 0 : view.bytes

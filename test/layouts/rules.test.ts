@@ -1,6 +1,6 @@
 /** Rules of a recipe, what is refused, and `terge convert`, `inspect --layout` and `diff` through the real command. */
 import { createHash } from 'node:crypto'
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -102,6 +102,34 @@ test('rows of large transposed matrices that workers keep count as memory', asyn
       const [plain, transposed] = needs
       assert.ok(Math.abs(transposed! - plain! - more) <= 2, `${size}: ${plain} MB, and ${transposed} MB transposed`)
     }
+  }))
+
+test('workers keep more of matrices with very long rows where the memory of the run allows it', async () =>
+  inFolder(async (folder) => {
+    const [rows, columns] = [64, 3_000_000]
+    for (const [file, name, shape] of [
+      ['a', 'w', [rows, columns]],
+      ['b', 'v', [columns, rows]],
+    ] as const) {
+      const bytes = 2 * rows * columns
+      const header = JSON.stringify({ [name]: { dtype: 'BF16', shape, data_offsets: [0, bytes] } }).padEnd(96)
+      const length = Buffer.alloc(8)
+      length.writeBigUInt64LE(BigInt(header.length))
+      const where = path.join(folder, `${file}.safetensors`)
+      writeFileSync(where, Buffer.concat([length, Buffer.from(header)]))
+      // Only headers are read.
+      truncateSync(where, 8 + header.length + bytes)
+    }
+    const b = '{path: b.safetensors, layout: [{tensor: w, transpose: v}]}'
+    const text = `terge: 1\nmodels: {a: a.safetensors, b: ${b}}\nmerge: {method: linear}\noutput: x.safetensors\n`
+    writeFileSync(path.join(folder, 'r.yml'), text)
+    const memoryWith = async (limit: number): Promise<number> => {
+      const { out } = await terge(['plan', 'r.yml', '--json', '--threads', '1', '--memory', `${limit}MB`], folder)
+      return (JSON.parse(out) as { readonly memory: number }).memory / 1e6
+    }
+    const [least, more, most] = [await memoryWith(90), await memoryWith(120), await memoryWith(1000)]
+    assert.ok(least <= 90 && more > 118 && more <= 120, `${least} MB, ${more} MB`)
+    assert.ok(most > 170 && most < 190, `${most} MB`)
   }))
 
 /** By what is wrong: the rule, and the error with its line. */

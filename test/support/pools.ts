@@ -7,13 +7,15 @@ import type { TaskResult, Work } from '../../src/execute/program.js'
 import { openRunner, taskBytes } from '../../src/execute/worker/runner.js'
 import { compileKernels } from '../../src/kernels/index.js'
 import { TILE } from '../../src/kernels/types.js'
+import { KEPT } from '../../src/views/transposed.js'
 
 /** A pool on the calling thread, which does every task where it is asked for. */
 export const openInline: OpenPool = async (setup) => {
   const { files } = shareFiles(1)
-  const runner = openRunner({ ...setup, module: await compileKernels(), openFiles: files })
+  const sizes = { ...setup, kept: KEPT }
+  const runner = openRunner({ ...sizes, module: await compileKernels(), openFiles: files })
   const writer = fileWriter(runner.bytes, setup.outputs, files)
-  return inlinePool(runner, writer.write, taskBytes(setup), {
+  return inlinePool(runner, writer.write, taskBytes(sizes), {
     release({ inputs, outputs }) {
       runner.release(inputs)
       writer.release(outputs)

@@ -5,7 +5,7 @@ import type { WorkerContext } from '../../src/execute/worker/context.js'
 import { openKeptRows } from '../../src/execute/worker/read/keptRows.js'
 import { compileKernels, instantiateKernels } from '../../src/kernels/index.js'
 import type { Slot, WindowFile } from '../../src/storage/local/window.js'
-import { KEPT } from '../../src/views/transposed.js'
+import { KEPT, partBytes } from '../../src/views/transposed.js'
 
 export const SLOT = 2 ** 17
 export const ROOM = 2 ** 18
@@ -56,8 +56,8 @@ export async function workerOn(files: () => readonly Uint8Array[], pages = 32, b
     inputs.set(file, known)
     return known
   }
-  const kept = openKeptRows([slot], pages * 2 ** 16)
-  kept.begin([bands])
+  const kept = openKeptRows([slot], pages * 2 ** 16, KEPT)
+  kept.begin({ counts: [bands], bytes: partBytes(bands, KEPT) })
   const context = (mode: 'map' | 'read', slotRoom: number) =>
     ({
       ...{ kernels, memory, windows: { mode }, slotRoom, input, scratchOwners: new Map() },

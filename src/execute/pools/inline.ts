@@ -29,6 +29,7 @@ export function inlinePool(
   return {
     capacity: 1,
     taskBytes,
+    kept: runner.kept,
     run,
     async together(work) {
       const { team } = known(work.program)

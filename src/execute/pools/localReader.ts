@@ -7,6 +7,7 @@ import type { Plan } from '../../plan/types.js'
 import type { TensorReader } from '../../steps/analysis.js'
 import { shapeOf } from '../../views/shape.js'
 import { hasOtherRows, pickedRows } from '../../views/stored.js'
+import { KEPT } from '../../views/transposed.js'
 import { compileValues } from '../compile/tensor.js'
 import { type Findings, leafValues } from '../findings.js'
 import { schedule } from '../schedule/schedule.js'
@@ -36,7 +37,7 @@ export function openLocal(
   const leaves = tensors.reduce((most, { name, shape, expr }) => Math.max(most, leafCount(expr, name, shape)), 1)
   const reach = tensors.reduce((most, { shape }) => Math.max(most, shape.at(-1) ?? 1), 1)
   const runner = openRunner({
-    ...{ module, mode, leaves, reach },
+    ...{ module, mode, leaves, reach, kept: KEPT },
     inputs: inputs.map((path, index) => ({ path, size: plan.files[index]!.size })),
     openFiles: shareFiles(1).files,
   })
@@ -55,7 +56,7 @@ export function openLocal(
     return inlinePool(
       runner,
       (_, address, bytes, offset) => target.set(runner.bytes.subarray(address, address + bytes), offset),
-      taskBytes({ mode, leaves, reach }),
+      taskBytes({ mode, leaves, reach, kept: KEPT }),
       { release: ({ inputs }) => runner.release(inputs), close: () => {} },
     )
   }

@@ -4,6 +4,7 @@ import { noAddresses, resourceFault, shareFiles } from '../../core/resources.js'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from '../../kernels/dense/team.js'
 import { compileKernels } from '../../kernels/index.js'
+import { KEPT } from '../../views/transposed.js'
 import type { Program, Task, TaskResult, Work } from '../program.js'
 import { type RunnerSetup, taskBytes } from '../worker/runner.js'
 import { keepWorker, kept, spareWorkers, takeWorker, workersWithin } from './keptWorkers.js'
@@ -68,9 +69,9 @@ function startPool(
   module: WebAssembly.Module,
   openFiles: number,
 ): { readonly pool: Pool; readonly up: readonly Hand['up'][] } {
-  const { threads, mode, inputs, outputs, leaves, reach, held = 0, signal } = setup
+  const { threads, mode, inputs, outputs, leaves, reach, kept = KEPT, held = 0, signal } = setup
   const team = held > 0 ? createTeamMemory(held, threads) : undefined
-  const common: WorkerSetup = { module, mode, inputs, outputs, leaves, reach, openFiles }
+  const common: WorkerSetup = { module, mode, inputs, outputs, leaves, reach, kept, openFiles }
   const hands = Array.from({ length: threads }, (_, thread) =>
     startHand(team ? { ...common, team: { memory: team, thread } } : common),
   )
@@ -84,7 +85,8 @@ function startPool(
   signal?.addEventListener('abort', stop)
   const pool: Pool = {
     capacity: threads * DEPTH,
-    taskBytes: taskBytes(setup),
+    taskBytes: taskBytes({ ...setup, kept }),
+    kept,
     run(work) {
       const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))
       return send(hand, work)

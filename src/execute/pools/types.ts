@@ -7,6 +7,8 @@ export interface Pool {
   readonly capacity: number
   /** Maximal bytes of a task's widest tensor. */
   readonly taskBytes: number
+  /** Bytes that a thread may keep for rows of transposed matrices. */
+  readonly kept: number
   run(work: Work): Promise<TaskResult>
   /** Runs a task on all threads together, as a team. Resolves to one of the results, which are all equal. */
   together(work: Work): Promise<TeamResult>
@@ -35,6 +37,8 @@ export interface PoolSetup {
   readonly leaves: number
   /** The longest row that a program needs completely around a tile, in elements. */
   readonly reach: number
+  /** Bytes that a thread may keep for rows of transposed matrices. Default: `KEPT`. */
+  readonly kept?: number
   /** Maximal bytes of matrices that a program keeps in memory. Default: 0. */
   readonly held?: number
   /** Stops the current work of a team. */

@@ -175,7 +175,7 @@ function open(index: number, job: Job, pool: Pool): Active {
     tiles: Math.ceil(program.elements / TILE),
     tilesPerTask: Math.max(
       ...[1, Math.floor(pool.taskBytes / (TILE * widest))],
-      ...[bandTiles(program.leaves) ?? 0, keptTiles(program.leaves) ?? 0],
+      ...[bandTiles(program.leaves) ?? 0, keptTiles(program.leaves, pool.kept) ?? 0],
     ),
     pass: -1,
     next: 0,

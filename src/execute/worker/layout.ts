@@ -6,7 +6,7 @@ import { digester } from './digester.js'
 import { type LoraState, layLora } from './lora/index.js'
 import { layMerge, type MergeState, mostSums } from './mergeState.js'
 import { scratchOf } from './read/index.js'
-import { bandsByLeaf } from './read/keptRows.js'
+import { type Division, divisionFor } from './read/keptRows.js'
 
 /** A program in a worker's memory: its contexts and buffers have their addresses, which are 0 where there is no need for one. */
 export interface Layout {
@@ -27,8 +27,8 @@ export interface Layout {
   readonly rounded: readonly ({ readonly stored: number; readonly buffer: number } | undefined)[]
   /** By leaf: where elements go that do not lie one after the other in a file. */
   readonly gathered: readonly number[]
-  /** By leaf: the number of bands for rows of transposed matrices. */
-  readonly bands: readonly number[]
+  /** How rows of transposed matrices are kept. */
+  readonly kept: Division
   readonly digests: ReturnType<typeof digester>
   /** The address of a tile of the output, unless its bytes are copied unchanged. */
   readonly outputTile: number
@@ -79,7 +79,7 @@ export function layOut(program: Program, worker: WorkerContext): Layout {
     joined: nodes.map(({ kind }) => (kind === 'join' ? buffer() : 0)),
     rounded: nodes.map(({ kind }) => (kind === 'round' ? { stored: buffer(), buffer: buffer() } : undefined)),
     gathered: leaves.map((leaf) => layLeaf(leaf, rowLength, arena, worker.bandBytes)),
-    bands: bandsByLeaf(program),
+    kept: divisionFor(program, worker.kept.bytes),
     digests: digester(kernels, memory, arena),
     outputTile: output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0,
     tile: { start: 0, end: 0, count: 0, at: new Float64Array(leaves.length) },

@@ -4,7 +4,6 @@ import { ARENA_START, instantiateKernels } from '../../kernels/index.js'
 import { TILE } from '../../kernels/types.js'
 import { openWindows, type WindowFile, type WindowMode } from '../../storage/local/window.js'
 import { bandBytes, bandCount } from '../../views/bands.js'
-import { KEPT } from '../../views/transposed.js'
 import { fileCache, openInput } from '../files.js'
 import type { Program } from '../program.js'
 import type { WorkerContext } from './context.js'
@@ -29,24 +28,30 @@ export interface RunnerSetup {
   readonly leaves: number
   /** The longest row that a program needs whole around a tile, in elements. */
   readonly reach: number
+  /** Bytes for rows of transposed matrices. */
+  readonly kept: number
   /** Inputs that may stay open. */
   readonly openFiles: number
 }
+
+type Sizes = Pick<RunnerSetup, 'mode' | 'leaves' | 'reach' | 'kept'>
 
 /** A WebAssembly memory with windows on inputs, in which one thread does tasks one after another. */
 export interface Runner {
   readonly bytes: Uint8Array
   readonly kernels: WorkerContext['kernels']
+  /** Bytes for rows of transposed matrices. */
+  readonly kept: number
   prepare(program: Program, rest: Pick<WorkerContext, 'write' | 'team'>): Prepared
   /** Closes inputs until they are used again. */
   release(inputs: readonly number[]): void
   close(): void
 }
 
-export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: RunnerSetup): Runner {
-  const size = slotBytes(mode, leaves, reach)
-  const kept = ARENA_END + leaves * size
-  const pages = Math.ceil((kept + KEPT) / WASM_PAGE)
+export function openRunner({ module, mode, inputs, leaves, reach, kept, openFiles }: RunnerSetup): Runner {
+  const size = slotBytes({ mode, leaves, reach, kept })
+  const rows = ARENA_END + leaves * size
+  const pages = Math.ceil((rows + kept) / WASM_PAGE)
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
   const kernels = instantiateKernels(module, memory)
   const windows = openWindows(memory, mode)
@@ -64,12 +69,13 @@ export function openRunner({ module, mode, inputs, leaves, reach, openFiles }: R
     scratch: { start: ARENA_START, bytes: ARENA_END - ARENA_START },
     scratchOwners: new Map(),
     last: {},
-    kept: openKeptRows(slots, kept),
+    kept: openKeptRows(slots, rows, kept),
     input: files.get,
   }
   return {
     bytes: new Uint8Array(memory.buffer),
     kernels,
+    kept,
     prepare: (program, rest) =>
       prepare(program, { ...context, ...rest, bandBytes: bandBytes(bandCount(program.leaves)) }),
     release(inputs) {
@@ -89,17 +95,16 @@ export function teamMember(memory: TeamMemory, thread: number): NonNullable<Work
 }
 
 /** Window sizes for programs of so many leaves: in bytes, a multiple of a WebAssembly page. */
-function slotBytes(mode: WindowMode, leaves: number, reach: number): number {
+function slotBytes({ mode, leaves, reach, kept }: Sizes): number {
   if (mode === 'read') return READ_SLOT + Math.ceil((2 * reach * 8) / WASM_PAGE) * WASM_PAGE
-  const room = Math.floor((65535 * WASM_PAGE - ARENA_END - KEPT) / Math.max(1, leaves))
+  const room = Math.floor((65535 * WASM_PAGE - ARENA_END - kept) / Math.max(1, leaves))
   return Math.min(MAPPED_SLOT, room - (room % WASM_PAGE))
 }
 
 /** Bytes of a task's widest tensor at the most. */
-export function taskBytes({ mode, leaves, reach }: Pick<RunnerSetup, 'mode' | 'leaves' | 'reach'>): number {
+export function taskBytes(sizes: Sizes): number {
+  const { mode, reach } = sizes
   // What is read comes tile by tile, so that no window bounds a task. A mapped window begins at a page, which may lie before the
   // task's first byte, and rows reach beyond its tiles.
-  return mode === 'read'
-    ? TASK_BYTES
-    : Math.min(TASK_BYTES, slotBytes(mode, leaves, reach) - 2 * WASM_PAGE - 2 * reach * 8)
+  return mode === 'read' ? TASK_BYTES : Math.min(TASK_BYTES, slotBytes(sizes) - 2 * WASM_PAGE - 2 * reach * 8)
 }

@@ -7,11 +7,11 @@ import type { MergeState } from './mergeState.js'
 import { rowsTouched } from './touchedRows.js'
 
 /** A task begins: merges get its coefficients and tables. */
-export function beginTask({ program, merges, loras, worker, bands }: Layout, task: Task): void {
+export function beginTask({ program, merges, loras, worker, kept }: Layout, task: Task): void {
   // Another program uses the same scratch space.
   if (worker.last.program !== program) {
     worker.scratchOwners.clear()
-    worker.kept.begin(bands)
+    worker.kept.begin(kept)
   }
   worker.last.program = program
   for (const lora of loras) lora?.begin()

@@ -1,6 +1,13 @@
 /** Information about a plan for people that the plan itself does not have. */
 
-import { defaultMemory, estimateMemory, threadsThatFit, threadsWithin, usefulThreads } from '../../execute/budget.js'
+import {
+  defaultMemory,
+  estimateMemory,
+  keptWithin,
+  threadsThatFit,
+  threadsWithin,
+  usefulThreads,
+} from '../../execute/budget.js'
 import { windowMode } from '../../execute/windowMode.js'
 import { heldSeconds } from '../../expr/cost.js'
 import type { Expr, ReadExpr } from '../../expr/types.js'
@@ -61,7 +68,7 @@ export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
   return {
     threads,
     limit,
-    memory: estimateMemory(plan, threads, mode),
+    memory: estimateMemory(plan, threads, mode, keptWithin(plan, threads, limit, mode)),
     ...(options.downloads ? { downloads: options.downloads } : {}),
     ...(held ? { heldSeconds: heldSeconds(held.operations, threads) } : {}),
     steps: plan.steps.map((step) => kindOf(step).planLines?.(step, plan, step.left) ?? []),

@@ -1,6 +1,6 @@
 /** Rows of transposed matrices that a worker keeps: each leaf of the program under way has its own places. */
 import type { Slot } from '../../../storage/local/window.js'
-import { keptParts, partBytes, type Turned } from '../../../views/transposed.js'
+import { keptFor, keptParts, partBytes, type Turned } from '../../../views/transposed.js'
 import type { Program } from '../../program.js'
 
 /** Rows of what one reader transposes, one after the other. */
@@ -18,20 +18,29 @@ export interface Bands {
   readonly bytes: number
 }
 
+/** How the bytes for rows are divided among the leaves of a program. */
+export interface Division {
+  /** By leaf, how many bands it has. */
+  readonly counts: readonly number[]
+  /** Of each band. */
+  readonly bytes: number
+}
+
 export interface KeptRows {
-  /** A program begins, which has so many bands by leaf: what was kept for another one is lost. */
-  begin(bands: readonly number[]): void
+  /** Bytes for all rows. */
+  readonly bytes: number
+  /** A program begins: what was kept for another one is lost. */
+  begin(division: Division): void
   /** The bands of the leaf that a slot belongs to; undefined if it has none. */
   of(slot: Slot): Bands | undefined
 }
 
-/** `address`: of `KEPT` bytes. */
-export function openKeptRows(slots: readonly Slot[], address: number): KeptRows {
+export function openKeptRows(slots: readonly Slot[], address: number, bytes: number): KeptRows {
   const bySlot = new Map<Slot, Bands>()
   return {
-    begin(counts) {
+    bytes,
+    begin({ counts, bytes }) {
       bySlot.clear()
-      const bytes = partBytes(counts.reduce((sum, count) => sum + count, 0))
       let next = address
       for (const [leaf, count] of counts.entries()) {
         if (count === 0) continue
@@ -49,13 +58,14 @@ export function openKeptRows(slots: readonly Slot[], address: number): KeptRows 
   }
 }
 
-/** By leaf, how many bands its readers need. */
-export function bandsByLeaf({ leaves, nodes }: Program): number[] {
+/** Divides `most` bytes at most. */
+export function divisionFor({ leaves, nodes }: Program, most: number): Division {
   const counts = leaves.map(keptParts)
   for (const node of nodes)
     if (node.kind === 'lora')
       for (const { source, leaf, times, core } of [node.left, node.right].filter((factor) => factor !== undefined))
         for (const one of [{ source, leaf }, times, core])
           if (one) counts[one.leaf] = Math.max(counts[one.leaf]!, keptParts(one.source))
-  return counts
+  const all = counts.reduce((sum, count) => sum + count, 0)
+  return { counts, bytes: partBytes(all, keptFor(leaves, most)) }
 }
