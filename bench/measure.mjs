@@ -9,7 +9,7 @@ const here = path.dirname(fileURLToPath(import.meta.url))
 /** Compiles one of our C programs into `folder` and gives its path. */
 export function compile(name, folder, flags = []) {
   const program = path.join(folder, path.basename(name))
-  const words = ['-O2', '-pthread', ...flags, '-o', program, path.join(here, `${name}.c`)]
+  const words = ['-O2', ...flags, '-pthread', '-o', program, path.join(here, `${name}.c`)]
   const { status, stderr, error } = spawnSync('cc', words, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${name}.c does not compile: ${error?.message ?? stderr}`)
   return program

@@ -1,5 +1,7 @@
 // Side by side: terge, the floor under it, and any peers. `npm run bench -- --help` tells the flags, README.md the meaning.
-import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { Buffer } from 'node:buffer'
+import { spawnSync } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -14,10 +16,12 @@ const BIN = path.join(here, '../bin/run.js')
 const QUICKSTART = path.join(here, '../recipes/quickstart/average.yml')
 
 const HELP = `npm run bench -- [--size 1GiB] [--models 2] [--threads N] [--rounds 5] [--sync] [--no-digests]
-  [--method linear | --recipe FILE] [--one-tensor] [--peer 'COMMAND {a} {b} {out}']... [--work DIR] [--keep]
+  [--method linear | --recipe FILE] [--one-tensor] [--native] [--cold] [--peer 'COMMAND {a} {b} {out}']... [--work DIR] [--keep]
 
   --size        bytes of each model made (BF16)         --one-tensor  each a single tensor in a sparse file
   --sync        flush to the disk, the floor too        --recipe      measure this recipe with its own models
+  --native      also a C program that does the same work as linear on two models
+  --cold        drop the inputs from the page cache before each command
   --peer        another tool: {a}, {b}, … the inputs, {out} a path to write
   --work        where models and outputs go (default: bench/.work; removed at the end unless --keep is given)`
 
@@ -32,6 +36,8 @@ const { values: flags } = parseArgs({
     method: { type: 'string', default: 'linear' },
     recipe: { type: 'string' },
     'one-tensor': { type: 'boolean', default: false },
+    native: { type: 'boolean', default: false },
+    cold: { type: 'boolean', default: false },
     peer: { type: 'string', multiple: true, default: [] },
     work: { type: 'string', default: path.join(here, '.work') },
     keep: { type: 'boolean', default: false },
@@ -48,6 +54,7 @@ async function bench(work) {
   )
   const timed = compile('timed', work)
   const floor = compile('floor', work)
+  const native = flags.native || flags.cold ? compile('native', work, ['-O3', '-march=native']) : undefined
   const out = path.join(work, 'out')
   const threads = Number(flags.threads)
 
@@ -71,6 +78,7 @@ async function bench(work) {
   if (flags['no-digests']) terge.push('--no-digests')
   const commands = [
     ['floor', [floor, String(threads), flags.sync ? '1' : '0', String(written), path.join(out, 'floor'), ...inputs]],
+    ...(flags.native ? [['native', nativeCommand(native, threads, path.join(out, 'native'), inputs)]] : []),
     ['terge', terge],
     ...flags.peer.map((words, n) => [
       `peer ${n + 1}`,
@@ -81,21 +89,24 @@ async function bench(work) {
   const what = flags.recipe ?? flags.method
   console.log(
     `${what}: ${inputs.length} files, ${formatSize(read)} to read, ${formatSize(written)} to write, ${threads} threads, ` +
-      `${flags.sync ? 'synced' : 'not synced'}, ${flags['no-digests'] ? 'no digests' : 'digests'}; load ${loadavg()[0].toFixed(1)}`,
+      `${flags.sync ? 'synced' : 'not synced'}, ${flags['no-digests'] ? 'no digests' : 'digests'}, ${flags.cold ? 'cold' : 'warm'}; load ${loadavg()[0].toFixed(1)}`,
   )
-  warm(inputs)
+  if (flags.native) await checkNative(native, work, inputs)
+  if (!flags.cold) warm(inputs)
   const results = new Map(commands.map(([name]) => [name, []]))
   // In turn, so that the machine's moods fall on all alike. The round before the counted ones samples memory, which costs time.
   for (let round = 0; round <= Number(flags.rounds); round++)
     for (const [name, command] of commands) {
       rmSync(out, { recursive: true, force: true })
       mkdirSync(out)
+      if (flags.cold) execute([native, 'evict', ...inputs])
       results.get(name).push(await measure(timed, command, { cwd: work, memory: round === 0 }))
     }
   rmSync(out, { recursive: true, force: true })
 
   // A ratio a round, then the median of those: neighbours in time are compared.
   const floors = results.get('floor')
+  const natives = results.get('native')
   const rows = [...results].map(([name, [memory, ...rounds]]) => {
     const walls = rounds.map(({ wall }) => wall)
     const ratios = rounds.map(({ wall }, round) => wall / floors[round + 1].wall)
@@ -104,14 +115,60 @@ async function bench(work) {
       median(walls).toFixed(2),
       `${Math.min(...walls).toFixed(2)}–${Math.max(...walls).toFixed(2)}`,
       median(ratios).toFixed(2),
+      ...(natives ? ['wall', 'user'].map((of) => nativeRatio(rounds, natives, of)) : []),
+      median(rounds.map(({ user }) => user)).toFixed(2),
       median(rounds.map(({ cpu }) => cpu)).toFixed(2),
       formatSize(memory.anonymous),
       formatSize(memory.rollup),
     ]
   })
-  console.log(table([['', 'seconds', 'from–to', '× floor', 'CPU s', 'peak RssAnon', 'peak Anonymous'], ...rows]))
+  const ofNative = natives ? ['× native', '× its user s'] : []
+  const columns = [
+    '',
+    'seconds',
+    'from–to',
+    '× floor',
+    ...ofNative,
+    'user s',
+    'CPU s',
+    'peak RssAnon',
+    'peak Anonymous',
+  ]
+  console.log(table([columns, ...rows]))
   console.log(`load ${loadavg()[0].toFixed(1)}`)
   await startUp(timed)
+}
+
+/** The median of the ratios within rounds; the first round of `natives` is not counted. */
+function nativeRatio(rounds, natives, of) {
+  return median(rounds.map((result, round) => result[of] / natives[round + 1][of])).toFixed(2)
+}
+
+function nativeCommand(native, threads, out, inputs) {
+  if (flags.recipe !== undefined || flags.method !== 'linear' || inputs.length !== 2)
+    throw new Error('--native compares linear merges of two models')
+  return [native, String(threads), out, ...inputs]
+}
+
+function execute([program, ...words]) {
+  const { status, stdout, stderr } = spawnSync(program, words, { encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${program} ${words.join(' ')}: ${stderr}`)
+  return stdout
+}
+
+/** The C program must compute the digests that terge does: otherwise it does not do the same work. */
+async function checkNative(native, work, [model]) {
+  const { smallKernels } = await import('../dist/src/kernels/index.js')
+  const { hash } = await smallKernels()
+  const start = new Uint8Array(2 ** 18)
+  const handle = openSync(model, 'r')
+  readSync(handle, start)
+  closeSync(handle)
+  const sample = path.join(work, 'sample')
+  writeFileSync(sample, start)
+  const digest = execute([native, '1', path.join(work, 'sample-out'), sample, sample]).trim()
+  const expected = Buffer.from(hash(start)).toString('hex')
+  if (digest !== expected) throw new Error(`native.c computes the digest ${digest}, and terge ${expected}`)
 }
 
 function peerCommand(words, inputs, out) {
