@@ -1,5 +1,6 @@
 // How much each method of the registry costs, as a ratio to linear with as many inputs of the same size.
-// node bench/methods.mjs [--size 256MiB] [--models 2] [--threads N] [--rounds 3] [--only NAME]... [--work DIR] [--keep]
+// node bench/methods.mjs [--size 256MiB] [--one-tensor] [--models 2] [--threads N] [--rounds 3] [--only NAME]... [--work DIR] [--keep]
+// --one-tensor --size 8MiB: a matrix of 2048 × 2048.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, loadavg } from 'node:os'
 import path from 'node:path'
@@ -16,6 +17,7 @@ const BIN = path.join(here, '../bin/run.js')
 const { values: flags } = parseArgs({
   options: {
     size: { type: 'string', default: '256MiB' },
+    'one-tensor': { type: 'boolean', default: false },
     models: { type: 'string', default: '2' },
     threads: { type: 'string', default: String(availableParallelism()) },
     rounds: { type: 'string', default: '3' },
@@ -37,7 +39,7 @@ async function bench(work) {
   const methods = METHODS.filter(({ name }) => name !== 'linear' && (flags.only?.includes(name) ?? true))
   const inputs = (method) => participants(method, Number(flags.models)) + (apart(method) ? 1 : 0)
   const most = Math.max(linear.models.least, ...methods.map(inputs))
-  const files = makeModels(work, most, parseSize(flags.size))
+  const files = makeModels(work, most, parseSize(flags.size), flags['one-tensor'])
   warm(files)
 
   const command = (recipe) => [
@@ -54,7 +56,7 @@ async function bench(work) {
   const once = async (recipe) => {
     rmSync(out, { recursive: true, force: true })
     mkdirSync(out)
-    return (await measure(timed, command(recipe))).wall
+    return await measure(timed, command(recipe))
   }
   const written = async (method, count, name) => {
     const recipe = path.join(work, `${name}.yml`)
@@ -76,16 +78,16 @@ async function bench(work) {
       continue
     }
     const theirs = await written(linear, Math.max(count, linear.models.least), 'linear')
-    const ratios = []
-    const walls = []
+    const pairs = []
     for (let round = 0; round < Number(flags.rounds); round++) {
       const reference = await once(theirs.recipe)
-      walls.push(await once(mine.recipe))
-      ratios.push(walls.at(-1) / reference)
+      pairs.push([await once(mine.recipe), reference])
     }
-    rows.push([method.name, String(count), median(walls).toFixed(2), median(ratios).toFixed(2)])
+    const seconds = (of) => median(pairs.map(([own]) => own[of])).toFixed(2)
+    const ratio = (of) => median(pairs.map(([own, reference]) => own[of] / reference[of])).toFixed(2)
+    rows.push([method.name, String(count), seconds('wall'), seconds('cpu'), ratio('wall'), ratio('cpu')])
   }
-  console.log(table([['method', 'inputs', 'seconds', '× linear'], ...rows]))
+  console.log(table([['method', 'inputs', 'seconds', 'CPU s', '× linear', '× its CPU s'], ...rows]))
   for (const line of left) console.log(line)
   console.log(`load ${loadavg()[0].toFixed(1)}`)
 }

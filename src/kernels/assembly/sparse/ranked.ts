@@ -70,9 +70,9 @@ function rankShort(keys: usize, n: usize, byRank: usize, probabilities: usize, l
 /** Counts to places: each bin's first. */
 // @ts-ignore: decorator
 @inline
-function accumulate(counts: usize): void {
+function accumulate(counts: usize, bins: usize): void {
   let sum: u32 = 0
-  for (let p = counts; p < counts + BINS * 4; p += 4) {
+  for (let p = counts; p < counts + (bins << 2); p += 4) {
     const count = load<u32>(p)
     store<u32>(p, sum)
     sum += count
@@ -87,6 +87,47 @@ function place(counts: usize, digit: u64): usize {
   return at
 }
 
+/** Bits of keys that `rankFew` takes: its two tables of counts are as large as the three of `rankLong`. */
+const FEW_BITS: u32 = 23
+/** Indices have 16 bits there. */
+const MOST_FEW: usize = 1 << 16
+
+/**
+ * The same where all keys end in zeros, as differences of bfloat16 numbers do: what is left is two digits. The upper one and the
+ * index fit into 32 bits, so that all lists of a usual row stay in the first-level cache. False if keys have too many bits.
+ */
+function rankFew(keys: usize, n: usize, byRank: usize, probabilities: usize, room: usize): bool {
+  let bits = i32x4.splat(0)
+  let rest: u32 = 0
+  const whole = keys + ((n & ~3) << 2), end = keys + (n << 2)
+  for (let p = keys; p < whole; p += 16) bits = v128.or(bits, v128.load(p))
+  for (let p = whole; p < end; p += 4) rest |= load<u32>(p)
+  bits = v128.or(bits, v128.shuffle<u64>(bits, bits, 1, 0))
+  rest |= <u32>(i32x4.extract_lane(bits, 0) | i32x4.extract_lane(bits, 1))
+  const shift: u32 = rest == 0 ? 31 : ctz<u32>(rest), used: u32 = 32 - clz<u32>(rest >> shift)
+  if (used > FEW_BITS || n > MOST_FEW) return false
+  const low = (used + 1) >> 1, mask: u32 = (1 << low) - 1, lowers: usize = 1 << low, uppers: usize = 1 << (used - low)
+  const counts = room + (n << 4), upper = counts + (lowers << 2)
+  memory.fill(counts, 0, (lowers + uppers) << 2)
+  for (let p = keys; p < end; p += 4) {
+    const key = load<u32>(p) >> shift
+    const a = counts + ((key & mask) << 2), b = upper + ((key >> low) << 2)
+    store<u32>(a, load<u32>(a) + 1)
+    store<u32>(b, load<u32>(b) + 1)
+  }
+  accumulate(counts, lowers)
+  accumulate(upper, uppers)
+  for (let i = n; i-- > 0; ) {
+    const key = load<u32>(keys + (i << 2)) >> shift
+    store<u32>(room + (place(counts, key & mask) << 2), ((key >> low) << 16) | <u32>i)
+  }
+  for (let p = room; p < room + (n << 2); p += 4) {
+    const item = load<u32>(p)
+    store<f32>(probabilities + ((item & 0xffff) << 2), load<f32>(byRank + (place(upper, item >> 16) << 2)))
+  }
+  return true
+}
+
 /** The same by digits of 11, 11 and 10 bits, the lowest first. `room`: 16 n bytes and the counts. */
 function rankLong(keys: usize, n: usize, byRank: usize, probabilities: usize, room: usize): void {
   const one = room, other = room + (n << 3), c0 = room + (n << 4), c1 = c0 + BINS * 4, c2 = c1 + BINS * 4
@@ -98,9 +139,9 @@ function rankLong(keys: usize, n: usize, byRank: usize, probabilities: usize, ro
     store<u32>(b, load<u32>(b) + 1)
     store<u32>(c, load<u32>(c) + 1)
   }
-  accumulate(c0)
-  accumulate(c1)
-  accumulate(c2)
+  accumulate(c0, BINS)
+  accumulate(c1, BINS)
+  accumulate(c2, BINS)
   for (let i = n; i-- > 0; ) {
     const key = <u64>load<u32>(keys + (i << 2))
     store<u64>(one + (place(c0, key & 2047) << 3), (key << 32) | i)
@@ -123,7 +164,7 @@ function rank<S, C>(context: usize, entry: usize, x: usize, b: usize, n: usize):
   const byRank = table(context) + (<usize>load<f64>(entry, 64) << 2)
   rowKeys<S, C>(x, b, n, keys)
   if (n < SHORT) rankShort(keys, n, byRank, probabilities, room)
-  else rankLong(keys, n, byRank, probabilities, room)
+  else if (!rankFew(keys, n, byRank, probabilities, room)) rankLong(keys, n, byRank, probabilities, room)
 }
 
 /** Of four elements: masks of those that are kept. `words` and `probabilities` lie one after the other. */
