@@ -6,6 +6,7 @@ import { computeOf, EXTRACT, leavesOf } from '../expr/cost.js'
 import { bufferCount, updateBytes } from '../expr/scratch.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
+import { isAdapted } from '../methods/adapted.js'
 import type { Plan } from '../plan/types.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { decodeScratch } from '../views/decodeScratch.js'
@@ -125,11 +126,12 @@ export function threadsWithin(plan: Plan, asked: number, memory: number, mode: W
       `this run needs ${formatSize(least)}`,
     )
   const other = held?.method.startsWith(EXTRACT) ? 'method: randomised' : 'a rule with another method'
+  const less = held && isAdapted(held.method) ? '' : `; ${other} for this tensor needs less memory`
   if (held)
     throw fault(
       'memory-too-small',
       `--memory ${formatSize(memory)} is not enough for ${held.tensor}: ${held.method} keeps its whole matrices in memory`,
-      `this run needs ${formatSize(least)}; ${other} for this tensor needs less memory`,
+      `this run needs ${formatSize(least)}${less}`,
     )
   throw fault(
     'memory-too-small',

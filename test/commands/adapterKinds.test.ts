@@ -157,7 +157,10 @@ test('weights of several tiles: the same bytes on any number of threads', () =>
       loha[`${P}layers.0.up_proj.${part}_b`] = numbersOf(4, 751)
     }
     writeAdapter(path.join(folder, 'loha'), loha, { peft_type: 'LOHA', r: 4, alpha: 4 })
-    for (const lora of ['adapter', 'loha']) {
+    const oft = { [`${P}embed_tokens.oft_R.weight`]: numbersOf(25, 190) }
+    const rotations = { r: 0, oft_block_size: 20, use_cayley_neumann: false, peft_version: '0.21.0' }
+    writeAdapter(path.join(folder, 'oft'), oft, { peft_type: 'OFT', ...rotations })
+    for (const lora of ['adapter', 'loha', 'oft']) {
       const made: Uint8Array[] = []
       for (const threads of [1, 3]) {
         const recipe = path.join(folder, 'r.yml')

@@ -10,25 +10,38 @@ type Floats = Float32Array | Float64Array
 interface Found {
   readonly a: Floats
   readonly b: Floats
-  /** How many jobs have not taken their factor yet. */
+  /** How many jobs have not finished with their factor yet. */
   left: number
 }
 
 /** Keeps factors from the job that computes them until all jobs that write them have taken them. */
 export interface FactorShelf {
   readonly take: Findings['factor']
+  /** A job that uses these factorings has finished. */
+  release(factorings: readonly number[]): void
   /** Copies the result of a factoring from the team's memory. `uses`: how many jobs will take it. Error: `not-finite`. */
   put(factoring: number, memory: ArrayBufferLike, at: number, uses: number): FactorFigures
 }
 
 export function factorShelf(plan: Plan): FactorShelf {
   const shelf = new Map<number, Found>()
+  // By size: memory of factors that were written. Each thread keeps what it was given until it collects its garbage, which small heaps
+  // put off: new memory for each factor would add up.
+  const free = new Map<number, SharedArrayBuffer[]>()
   return {
     take(factoring, factor) {
       const found = shelf.get(factoring)
       if (!found) throw new Error(`internal: factoring ${factoring} was not run`)
-      if (--found.left === 0) shelf.delete(factoring)
       return found[factor]
+    },
+    release(factorings) {
+      for (const factoring of factorings) {
+        const found = shelf.get(factoring)
+        if (!found || --found.left > 0) continue
+        shelf.delete(factoring)
+        for (const { buffer } of [found.a, found.b])
+          free.set(buffer.byteLength, [...(free.get(buffer.byteLength) ?? []), buffer as SharedArrayBuffer])
+      }
     },
     put(factoring, memory, at, uses) {
       const { work, tensor } = plan.factorings[factoring]!
@@ -44,7 +57,7 @@ export function factorShelf(plan: Plan): FactorShelf {
       if (uses === 0) return [squares, found, kept]
       const copy = (from: number, count: number): Floats => {
         const bytes = count * places.elementBytes
-        const to = new SharedArrayBuffer(bytes)
+        const to = free.get(bytes)?.pop() ?? new SharedArrayBuffer(bytes)
         new Uint8Array(to).set(new Uint8Array(memory, at + from, bytes))
         return places.elementBytes === 4 ? new Float32Array(to) : new Float64Array(to)
       }

@@ -50,6 +50,7 @@ export async function doTensors(engine: Engine, files: OutputFiles, work: Tensor
         engine.records.make(unit, { outputs: [], findings: NOTHING_FOUND, figures: { factors } })
         progress.found(plan, factoring, factors)
       }
+      engine.shelf.release(job.needs ?? [])
       if (!target) return
       const made = { ...target, figures: remarksOf(result) ?? NO_FIGURES }
       const { placements, quantized } = plan.outputs[target.output]!.tensors[target.tensor]!
