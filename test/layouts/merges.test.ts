@@ -88,12 +88,15 @@ const MERGES: Readonly<Record<string, string>> = {
   filters: 'base: base\nfilters: {exclude: ["**.embed_tokens.*"]}\nmerge: {method: linear, models: [base, a]}',
   stack: 'steps:\n  tall: {stack: [{model: base, layers: [0, 1]}, {model: a, layers: [1, 2]}]}',
   extract: 'steps:\n  adapter: {extract: {lora: {from: a, base: base, rank: 2}}}',
+  rebasin:
+    'base: base\nsteps:\n  moved: {rebasin: {model: a, onto: base}}\n  mix: {merge: {method: linear, models: [base, moved]}}',
+  zip: 'base: base\nzip: {models: [base, a]}',
   twice:
     'base: base\nsteps:\n  one: {merge: {method: linear, models: [base, a]}}\n  two: {merge: {method: task_arithmetic, models: [one, b]}}',
 }
 
 /** For the second network, one of each kind of reading. */
-const SOME = ['linear', 'ties', 'iso_c', 'stack', 'extract']
+const SOME = ['linear', 'ties', 'iso_c', 'stack', 'extract', 'rebasin', 'zip']
 
 for (const name of ['mixtral', 'phi3'])
   for (const [kind, merge] of Object.entries(MERGES).filter(([kind]) => name === 'mixtral' || SOME.includes(kind)))

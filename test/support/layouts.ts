@@ -72,13 +72,14 @@ export function laid(
   models: Readonly<Record<string, Checkpoint>>,
   recipe: string,
   layouts: Readonly<Record<string, string>> = {},
+  companions: Readonly<Record<string, Checkpoint>> = {},
 ): { readonly said: readonly string[]; readonly models: LaidModels } {
   const written = Object.keys(models).map((name) => `${name}: {path: ${name}, layout: ${layouts[name] ?? '[]'}}`)
   const text = `terge: 1\nmodels: {${written.join(', ')}}\n${recipe}\n`.replaceAll(', layout: []', '')
   const loaded = loadRecipe('r.yml', { text })
   assert.ok(loaded.recipe, loaded.diagnostics.map(formatDiagnostic).join('\n'))
   const found = faults()
-  const read = readLayouts(loaded.recipe, loaded.recipe, new Map(Object.entries(models)), found)
+  const read = readLayouts(loaded.recipe, loaded.recipe, new Map(Object.entries({ ...models, ...companions })), found)
   return { said: found.list.map(formatDiagnostic), models: read }
 }
 

@@ -13,9 +13,11 @@ import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import { type Change, changed, type Reading, someOf, withRules } from './convert.js'
 import { computedTogether } from './groups.js'
 import { formsOf, type NamedForms, namedForms, namesOf, rulesOf } from './named.js'
+import { refuseStatistics } from './statistics.js'
 import { placed } from './storage.js'
 import { refuseUnclear, refuseUndecided } from './unclear.js'
 import { refuseParts, withoutOthers } from './whole.js'
+import { unwrapped, wrapped } from './wrapped.js'
 
 /** The layouts of a model: as it is stored, and as it is read where that differs. */
 export interface ModelLayouts {
@@ -40,22 +42,35 @@ export function readLayouts(
   const laid = new Map(checkpoints)
   const layouts = new Map<string, ModelLayouts>()
   for (const { base, models, outputs } of computedTogether(recipe, whole)) {
-    const stored = checkpoints.get(base)
+    // Rules of a recipe are about whole names.
+    const inside = new Map(
+      [base, ...models].flatMap((name) => {
+        const own = checkpoints.get(name)
+        const hasRules = rulesOf(recipe.models.get(name)?.layout).length > 0
+        return own ? [[name, hasRules ? { wrapper: '', model: own } : unwrapped(own)]] : []
+      }),
+    )
+    const stored = inside.get(base)?.model
     if (!stored) continue
     const configs = [base, ...models].map((name) => checkpoints.get(name)?.config)
     const reference = readBase(recipe, base, stored, outputs, configs, faults)
     if (!reference) continue
     const read = (name: string, model: ReadModel): void => {
-      laid.set(name, model.checkpoint)
+      const { wrapper, model: given } = inside.get(name)!
+      laid.set(name, model.checkpoint === given ? checkpoints.get(name)! : wrapped(wrapper, model.checkpoint))
       if (model.stored.length > 0)
         layouts.set(name, { stored: model.stored, ...(model.changes.length > 0 ? { read: model.read } : {}) })
     }
     read(base, reference)
     for (const name of models) {
-      const own = checkpoints.get(name)
+      const own = inside.get(name)?.model
       if (!own || name === base) continue
       const found = readLike(recipe, name, own, { ...reference, name: base }, configs, faults)
-      if (found) read(name, found)
+      if (!found) continue
+      read(name, found)
+      const { statistics } = recipe.models.get(name)!
+      if (statistics !== undefined)
+        refuseStatistics(readingOf(recipe, name, faults), own, found.checkpoint, checkpoints.get(statistics))
     }
   }
   return { checkpoints: laid, layouts }

@@ -107,7 +107,9 @@ export function unetTraits({ shapes }: Facts): UnetTraits | undefined {
         has('down_blocks.0.downsamplers.0.conv.weight') &&
         has('up_blocks.0.resnets.2.norm1.weight') &&
         !has('up_blocks.0.resnets.3.norm1.weight')
-    if (!is) continue
+    // Where the middle has no attention, as in SSD-1B, originals count its parts otherwise.
+    const middle = original ? 'middle_block.1.norm.weight' : 'mid_block.attentions.0.norm.weight'
+    if (!is || !has(middle)) continue
     const projection = shapes.get(`${prefix}${original ? 'middle_block.1' : 'mid_block.attentions.0'}.proj_in.weight`)
     return {
       ...{ prefix, original },

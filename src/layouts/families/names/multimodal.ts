@@ -13,6 +13,12 @@ const BESIDE = [
   'vision_tower',
 ] as const
 
+/** Why terge does not write the configuration of a model without its head. */
+const BASE_CLASS = 'architectures names a class with a head, and another one has these names'
+
+/** The modules of a language model without its head. */
+const MODULES = ['embed_tokens', 'final_layernorm', 'layers', 'norm'] as const
+
 export const llava: Family = {
   name: 'llava',
   title:
@@ -47,11 +53,23 @@ export const llava: Family = {
       name: 'transformers-5',
       says: 'model.language_model.*, lm_head, model.vision_tower.*',
       rules: renames({
-        'language_model.model.{rest}': 'model.language_model.{rest}',
+        ...Object.fromEntries(
+          MODULES.map((module) => [`language_model.model.${module}.{rest}`, `model.language_model.${module}.{rest}`]),
+        ),
         'language_model.lm_head.{rest}': 'lm_head.{rest}',
         image_newline: 'model.image_newline',
         ...Object.fromEntries(BESIDE.map((module) => [`${module}.{rest}`, `model.${module}.{rest}`])),
       }),
+    },
+    {
+      name: 'base-model',
+      config: () => BASE_CLASS,
+      says: 'without a head, as AutoModel saves it: language_model.layers.*, vision_tower.*',
+      rules: renames(
+        Object.fromEntries(
+          MODULES.map((module) => [`language_model.model.${module}.{rest}`, `language_model.${module}.{rest}`]),
+        ),
+      ),
     },
   ],
 }
@@ -78,8 +96,6 @@ export const visionTower: Family = {
   ],
 }
 
-const MODULES = ['embed_tokens', 'layers', 'norm'] as const
-
 export const qwenVl: Family = {
   name: 'qwen2-vl',
   title: 'Qwen2-VL, Qwen2.5-VL (names)',
@@ -96,6 +112,14 @@ export const qwenVl: Family = {
         ),
         'visual.{rest}': 'model.visual.{rest}',
       }),
+    },
+    {
+      name: 'base-model',
+      config: () => BASE_CLASS,
+      says: 'without a head, as AutoModel saves it: language_model.layers.*, visual.*',
+      rules: renames(
+        Object.fromEntries(MODULES.map((module) => [`model.${module}.{rest}`, `language_model.${module}.{rest}`])),
+      ),
     },
   ],
 }
