@@ -5,6 +5,8 @@
  *     validate      recipe → every error and warning; reads the models' headers
  *     plan          recipe → Plan; reads only file headers
  *     run           Plan → outputs and their lineages
+ *     runPart       Plan → one of several parts of a run, recorded in a folder that machines share
+ *     finishParts   Plan and its parts → outputs and their lineages
  *     lock          recipe → the commits, files and digests of its models
  *     verify        lineage → whether outputs and inputs still match it
  *     sign          model → a signature in the format of OpenSSF Model Signing
@@ -72,6 +74,8 @@ export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/n
 export type { OneLine } from './session/newRecipes/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'
 export { type Downloads, planDownloads } from './session/opened/streaming.js'
+export { type FinishOptions, finishParts } from './session/parts/finish.js'
+export { type PartChoice, type PartOptions, type PartResult, runPart } from './session/parts/part.js'
 export {
   importMergekit,
   type OpenedRecipe,

@@ -23,7 +23,7 @@ const GROUPS = {
     'importBlockWeights',
   ],
   Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan', 'planDownloads'],
-  Runs: ['run', 'startAhead', 'lock'],
+  Runs: ['run', 'runPart', 'finishParts', 'startAhead', 'lock'],
   Results: [
     'verify',
     'sign',

@@ -1,6 +1,7 @@
 import { defineCommand } from './support/command.js'
 import { Args, Flags, mergekitFlags, onOff, runFlags, set, setOf } from './support/flags.js'
 import { given } from './support/options.js'
+import { partFlags, performPart, refuseMixed } from './support/parts.js'
 import { perform, startEarly } from './support/perform.js'
 
 export const run = defineCommand({
@@ -17,6 +18,8 @@ export const run = defineCommand({
     'Use only the models that terge lock pinned\n<%= config.bin %> run recipe.yml --locked',
     'Resume an interrupted run\n<%= config.bin %> run recipe.yml --resume',
     'Upload the result to the hub\n<%= config.bin %> run recipe.yml -o hf:org/name@branch',
+    'Do the first of 16 parts, on any of several machines\n<%= config.bin %> run recipe.yml --part 0/16',
+    'Publish the outputs when all parts are done\n<%= config.bin %> run recipe.yml --finish',
   ],
   args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
   flags: {
@@ -27,25 +30,21 @@ export const run = defineCommand({
     }),
     set,
     ...mergekitFlags,
-    work: Flags.string({
-      helpValue: 'DIR',
-      description: 'folder for outputs on their way to the hub or a store (default: in terge’s cache)',
-    }),
     locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
+    ...partFlags,
     ...runFlags,
   },
   async execute({ args, flags }) {
+    const part = refuseMixed(flags, process.env)
     await startEarly(flags)
     const { plan } = await import('../index.js')
-    await perform(
-      await plan(args.recipe, {
-        strict: flags.strict,
-        locked: flags.locked,
-        set: setOf(flags),
-        ...given({ output: flags.output }),
-      }),
-      flags,
-    )
+    const prepared = await plan(args.recipe, {
+      strict: flags.strict,
+      locked: flags.locked,
+      set: setOf(flags),
+      ...given({ output: flags.output }),
+    })
+    await (part === undefined ? perform(prepared, flags) : performPart(prepared, part, flags))
     return 0
   },
 })

@@ -32,8 +32,8 @@ export interface Diagnostic {
   readonly hint?: string
 }
 
-/** 2: an error before execution. 1: an error during execution. 130: interrupted. */
-export type ExitCode = 1 | 2 | 130
+/** 2: an error before execution. 1: an error during execution. 130: interrupted. 143: interrupted by SIGTERM. */
+export type ExitCode = 1 | 2 | 130 | 143
 
 /** Thrown for errors that the user can fix: the diagnostics, and the exit code of the command. */
 export class Fault extends Error {

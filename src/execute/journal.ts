@@ -152,7 +152,7 @@ interface Earlier {
 
 const NOTHING: Earlier = { records: [], digests: [] }
 
-function readJournal(path: string): Earlier {
+export function readJournal(path: string): Earlier {
   const [first, ...lines] = readLines(path)
   if (first !== HEAD) return NOTHING
   // The last line can be incomplete if the run was killed.

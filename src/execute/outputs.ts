@@ -9,6 +9,7 @@ import type { Plan, PlanOutput } from '../plan/types.js'
 import { type InputState, refuseChanged } from '../storage/local/inputStates.js'
 import { lineageName as nameBeside } from '../storage/local/recover.js'
 import { replaceFile } from '../storage/local/replaceFile.js'
+import { preallocateShared } from '../storage/local/shared/files.js'
 import { changeOf, stagedStates } from '../storage/local/stagedStates.js'
 import { discard, dropWeights, preallocate, publish, type Staging, stageFile } from '../storage/local/staging.js'
 import { type Figures as Evaluations, runCommand } from './commands/command.js'
@@ -40,7 +41,7 @@ export function claimedOutput(plan: Plan, output: number, staging: Staging): Cla
 /** Gives the staged files their headers and their size. */
 export async function stageWeights(plan: Plan, batch: readonly ClaimedOutput[]): Promise<void> {
   for (const { output, staging, files } of batch)
-    await preallocate(
+    await (staging.shared ? preallocateShared : preallocate)(
       staging,
       plan.outputs[output]!.files.map((file, index) => ({
         ...file,
@@ -100,16 +101,19 @@ export async function publishOutputs(
   { listen, sync, signal, deliveries }: ExecuteOptions,
   published: (output: number) => void,
 ): Promise<void> {
-  for (const [index, { output, staging }] of batch.entries()) {
+  const stagings: Staging[] = []
+  for (const [index, { output, staging: made }] of batch.entries()) {
     const { keep, layout } = plan.outputs[output]!
-    if (!keep) await dropWeights(staging)
+    const staging = keep ? made : await dropWeights(made)
     const { lineage, card } = texts[index]!
     await stageFile(staging, lineageName(layout, staging.output), lineage)
     if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card())
+    stagings.push(staging)
   }
   refuseInterrupted(signal)
   await refuseChanged(inputs)
-  for (const [index, { output, staging }] of batch.entries()) {
+  for (const [index, { output }] of batch.entries()) {
+    const staging = stagings[index]!
     const { permutations } = texts[index]!
     if (permutations)
       await replaceFile(permutationsPath(plan.outputs[output]!.layout, staging.output), permutations, sync)

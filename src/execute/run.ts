@@ -25,7 +25,6 @@ import { claimsOf } from './units/claims.js'
 import { inputDigests } from './units/inputDigests.js'
 import { runProgress } from './units/progress.js'
 import { recordBook } from './units/recordBook.js'
-import type { UnitRecord } from './units/records.js'
 import { arraysFound, scopesFound, stepRecords } from './units/results.js'
 import { roomOf } from './units/room.js'
 import { doShared, scopeResults } from './units/shared.js'
@@ -75,36 +74,10 @@ export async function executePlan(
 }
 
 /**
- * Does one part of a plan's units: its share of the tensors, what they need, and its share of the tensors that are only digested. The
- * outputs stay unfinished. `executePlan` finishes them with the records of all parts.
- */
-export async function executePart(
-  plan: Plan,
-  bindings: Bindings,
-  options: ExecuteOptions,
-  part: Part,
-): Promise<readonly UnitRecord[]> {
-  const records: UnitRecord[] = []
-  await withOutputs(plan, bindings, { ...options, resume: true }, async (claimed) => {
-    const run = await openRun(plan, bindings, claimed, options, part)
-    try {
-      for (const batch of run.batches) await doBatch(run, batch, bindings, options)
-      // Digests may be of other content than what units were computed from.
-      await refuseChanged(run.inputs())
-      records.push(...run.works.records.all())
-    } finally {
-      await run.analyses.close()
-    }
-    for (const { staging } of claimed) await leave(staging)
-  })
-  return records
-}
-
-/**
  * Does the units of a batch, the first time those that several tensors need as well. The pool is closed before anything else looks at the
  * outputs, so that no thread holds files that are dropped or renamed.
  */
-async function doBatch(
+export async function doBatch(
   { works, journals, analyses, room, inputs, threads, mode, batches }: Run,
   batch: readonly ClaimedOutput[],
   bindings: Bindings,
@@ -142,7 +115,8 @@ async function doBatch(
     if (isFirst) {
       if (inStages) await shareInStages(inStages)
       else {
-        await statistics()
+        // Parts do not repeat a warning.
+        if (!works.part && !works.left) await statistics()
         await doShared(engine, analyses, judge)
       }
       options.listen({ kind: 'phase', phase: 'merging' })
@@ -166,7 +140,7 @@ async function doBatch(
 async function withOutputs(
   plan: Plan,
   bindings: Bindings,
-  { finished = () => false, force, resume, keeps = () => resume, sync, signal, before }: ExecuteOptions,
+  { finished = () => false, force, resume, keeps = () => resume, sync, signal, before, staged }: ExecuteOptions,
   work: (claimed: readonly ClaimedOutput[], settled: (output: number) => void) => Promise<void>,
 ): Promise<void> {
   const claimed = new Map<number, Staging>()
@@ -176,7 +150,17 @@ async function withOutputs(
     for (const [index, { layout: kind }] of plan.outputs.entries()) {
       if (finished(index)) continue
       try {
-        claimed.set(index, await openStaging(bindings.outputs[index]!, { kind, force, resume, irreplaceable, sync }))
+        claimed.set(
+          index,
+          await openStaging(bindings.outputs[index]!, {
+            kind,
+            force,
+            resume,
+            irreplaceable,
+            sync,
+            from: staged?.(index),
+          }),
+        )
       } catch (error) {
         // Name all of them at once.
         if (!(error instanceof Fault) || error.diagnostics.some(({ code }) => code !== 'output-exists')) throw error
@@ -221,7 +205,7 @@ function usedThreads(plan: Plan, { threads: asked, memory, listen }: ExecuteOpti
 const isCheck = ({ outputs }: Plan, { output }: ClaimedOutput): boolean => outputs[output]!.check !== undefined
 
 /** The state that all batches of a run share. */
-interface Run {
+export interface Run {
   readonly works: Omit<Engine, 'pool'>
   readonly journals: Journals
   readonly analyses: AnalysisRoom
@@ -239,7 +223,10 @@ export async function openRun(
   bindings: Bindings,
   claimed: readonly ClaimedOutput[],
   options: ExecuteOptions,
-  part?: Part,
+  {
+    part,
+    ...given
+  }: { readonly part?: Part; readonly journals?: (inputs: () => readonly InputState[]) => Journals } = {},
 ): Promise<Run> {
   const { listen, digests: wanted, signal, finished = () => false, streaming } = options
   const mode = windowMode()
@@ -256,7 +243,8 @@ export async function openRun(
   })
   // The last one has what all outputs share: not a check, which is removed first.
   const ordered = [...claimed].sort((a, b) => Number(isCheck(plan, b)) - Number(isCheck(plan, a)))
-  const journals = openJournals(ordered, () => areUnchanged(inputs()))
+  const journals = given.journals?.(inputs) ?? openJournals(ordered, () => areUnchanged(inputs()))
+  for (const [stored, digest] of options.known ?? []) digests.know(stored, digest)
   for (const number of streaming ? units.stored.numbers() : []) {
     const { file, ...place } = units.stored.placeOf(number)
     const digest = journals.stored.get(streaming?.supply.identityOf(file) ?? '')?.get(placeKey(place))
@@ -286,10 +274,10 @@ export async function openRun(
   }
   const { findings, analyses } = room(records, shelf)
   const works: Run['works'] = {
-    ...{ plan, units, digests, records, findings, shelf, listen, signal, part },
+    ...{ plan, units, digests, records, findings, shelf, listen, signal, part, left: options.left },
     kernels: await smallKernels(),
     claims: claimsOf(wanted ? [...journals.found, ...(options.records ?? [])] : []),
-    progress: runProgress(plan, threads, listen, finished),
+    progress: runProgress(plan, threads, listen, finished, part?.cost),
   }
   const byOutput = new Map(claimed.map((one) => [one.output, one]))
   const batches = batchesOf(plan, [...byOutput.keys()]).map((batch) => batch.map((output) => byOutput.get(output)!))

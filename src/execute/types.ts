@@ -1,5 +1,7 @@
+import type { Fault } from '../core/diagnostics.js'
 import type { Kernels } from '../kernels/index.js'
 import type { Flow } from '../plan/flow/types.js'
+import type { Unit } from '../plan/units.js'
 import type { FoundArrays } from '../steps/analysis.js'
 import type { FoundRecord } from '../steps/index.js'
 import type { CheckRecord } from '../steps/types.js'
@@ -88,6 +90,12 @@ export interface ExecuteOptions {
   readonly openPool?: OpenPool
   /** Records from other runs. Like those of the journal, they count only if the digests of inputs and outputs match. */
   readonly records?: Iterable<UnitRecord>
+  /** Digests of stored tensors that other runs read, from files that are still the same. These are not read again. */
+  readonly known?: ReadonlyMap<number, string>
+  /** Makes nothing that other runs have not made: the error about what is missing. */
+  readonly left?: (units: readonly Unit[]) => Fault
+  /** By output: the folder where other runs have written its files. Absent: beside the output. */
+  readonly staged?: (output: number) => string | undefined
 }
 
 /** The findings of a run, and some outputs that are complete except for their lineages, which the caller makes. */

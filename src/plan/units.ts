@@ -116,7 +116,7 @@ export function planUnits(plan: Plan): PlanUnits {
 }
 
 /** Numbers of stored tensors that no output, analysis or scope reads. */
-function unreadTensors(plan: Plan, stored: StoredTensors): number[] {
+export function unreadTensors(plan: Plan, stored: StoredTensors): number[] {
   const read = new Uint8Array(stored.count)
   const tensors = [...plan.outputs, ...plan.scopes].flatMap(
     ({ tensors }) => tensors as readonly { readonly expr: Expr }[],

@@ -8,11 +8,10 @@ import type { Listener } from '../execute/events.js'
 import { withPace } from '../execute/paced.js'
 import { startAhead as startWorkers } from '../execute/pools/keptWorkers.js'
 import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remarks.js'
-import { executePart, executePlan } from '../execute/run.js'
+import { executePlan } from '../execute/run.js'
 import type { Description, Executed, ExecuteOptions } from '../execute/types.js'
 import type { UnitRecord } from '../execute/units/records.js'
 import { surveyRanks } from '../execute/units/survey.js'
-import type { Part } from '../execute/units/types.js'
 import { buildLineage } from '../lineage/build.js'
 import type { Lineage } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
@@ -122,11 +121,12 @@ export const startAhead = (threads: number): void => startWorkers(threads)
  */
 export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunResult> => runWith(prepared, options, {})
 
-/** How to run a plan in parts, or without threads. */
-export type RunInternals = Pick<ExecuteOptions, 'openPool' | 'records' | 'earlier'> & {
-  /** Do only this part of the units. A later run with the records of all parts finishes the outputs. */
-  readonly part?: Part
-  /** Called with all records of the run or the part. */
+/** How to run a plan without threads, or with what other runs have done. */
+export type RunInternals = Pick<
+  ExecuteOptions,
+  'openPool' | 'records' | 'earlier' | 'known' | 'left' | 'staged' | 'before'
+> & {
+  /** Called with all records of the run. */
   readonly recorded?: (records: Iterable<UnitRecord>) => void
 }
 
@@ -165,7 +165,7 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
   await settleOutputs(plan, bindings)
   const paths = plannedPaths(plan, bindings.outputs)
   const { force = false, resume = false } = options
-  if (!internals.part) await refuseSummaries(paths, plan, { force, resume })
+  await refuseSummaries(paths, plan, { force, resume })
   if (options.resume) {
     const { sha256 = false, signal } = options
     const checking = { plan, bindings, models, threads, evaluated: commands === 'run', sha256, listen, signal }
@@ -178,13 +178,7 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
     for (const diagnostic of known) listen({ kind: 'warning', diagnostic })
     if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
   }
-  if (!internals.part)
-    await refusePermutationFiles(plan, bindings.outputs, (index) => lineages.has(index), { force, resume })
-  if (internals.part) {
-    const execution: ExecuteOptions = { ...executeOptions(prepared, { ...options, listen }), ...internals }
-    internals.recorded?.(await executePart(plan, bindings, execution, internals.part))
-    return { outputs: [], summaries: [], warnings, seconds: (performance.now() - started) / 1000 }
-  }
+  await refusePermutationFiles(plan, bindings.outputs, (index) => lineages.has(index), { force, resume })
   let published: ReadonlyMap<number, Published> = new Map()
   if (lineages.size < plan.outputs.length) {
     const done = new Set(lineages.keys())
@@ -248,7 +242,11 @@ const openRanks = (): Fault =>
     'remove --disk, or write rank in place of energy',
   )
 
-function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions, stream?: OpenStream): ExecuteOptions {
+export function executeOptions(
+  { plan, recipe, models }: Prepared,
+  options: RunOptions,
+  stream?: OpenStream,
+): ExecuteOptions {
   const { threads = availableParallelism(), listen = () => {}, commands, signal } = options
   return {
     threads,
@@ -270,7 +268,7 @@ function executeOptions({ plan, recipe, models }: Prepared, options: RunOptions,
 }
 
 /** The user must agree to commands, because the recipe can be from someone else. Error: `needs-commands`. */
-function refuseCommands(recipe: Recipe): void {
+export function refuseCommands(recipe: Recipe): void {
   const written = [
     ...recipe.outputs.map(({ evaluate }) => evaluate),
     ...recipe.steps.flatMap((step) => [kindOf(step).evaluate?.(step), kindOf(step).check?.(step)?.evaluate]),

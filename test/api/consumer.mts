@@ -24,6 +24,8 @@ import {
   Fault,
   type FetchOptions,
   findMethod,
+  type FinishOptions,
+  finishParts,
   formatDiagnostic,
   importBlockWeights,
   importMergekit,
@@ -94,6 +96,10 @@ import {
   type RunEvent,
   type RunOptions,
   type RunResult,
+  runPart,
+  type PartChoice,
+  type PartOptions,
+  type PartResult,
   type Series,
   type Shapes,
   type Spec,
@@ -204,6 +210,14 @@ export async function ran(prepared: Prepared): Promise<RunResult> {
     show(path, lineagePath, bytes, digest, tensor?.sources.map(({ model, weight }) => `${model} ${weight}`))
   }
   show(result.warnings.map(formatDiagnostic), result.seconds)
+  const choices: PartChoice[] = ['analyse', { index: 0, of: 1 }]
+  const parts: PartOptions = { threads: 2, work: 'work', listen }
+  for (const choice of choices) {
+    const part: PartResult = await runPart(prepared, choice, parts)
+    show(part.work, part.tensors, part.bytes, part.warnings.length, part.seconds)
+  }
+  const finishing: FinishOptions = { work: 'work', sha256: true }
+  show((await finishParts(prepared, finishing)).outputs.length)
   return result
 }
 

@@ -152,7 +152,7 @@ if (process.platform !== 'win32') {
         const ended = new Promise<number | null>((resolve) => child.on('exit', resolve))
         while (!existsSync(path.join(folder, 'pid'))) await sleep(50)
         child.kill(signal)
-        assert.is(await ended, 130)
+        assert.is(await ended, signal === 'SIGTERM' ? 143 : 130)
         await assertGone(folder)
         assert.equal(readdirSync(folder).sort(), ['pid', 'r.yml'])
       }))

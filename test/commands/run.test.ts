@@ -180,7 +180,7 @@ test('Ctrl-C with --resume says what is left and the command that continues, whi
       // A second signal would end the process at once.
       if (!child.killed && err.split('"evaluating').length === 3) child.kill('SIGTERM')
     })
-    assert.is(await new Promise((resolve) => child.on('close', resolve)), 130, err)
+    assert.is(await new Promise((resolve) => child.on('close', resolve)), 143, err)
     const { message, hint } = JSON.parse(err.trimEnd().split('\n').at(-1)!).diagnostic
     assert.is(message, 'interrupted: 1 of 2 outputs complete, and finished work is kept')
     const [, command] = /^resume with: (.*)$/.exec(hint) ?? []

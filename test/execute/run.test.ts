@@ -222,7 +222,7 @@ const SPARSE =
 
 for (const [signal, code] of [
   ['SIGINT', 130],
-  ['SIGTERM', 130],
+  ['SIGTERM', 143],
   ['SIGHUP', 130],
   ['SIGKILL', null],
 ] as const)

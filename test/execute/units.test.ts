@@ -10,6 +10,8 @@ import { Fault } from '../../src/core/diagnostics.js'
 import type { RunEvent } from '../../src/execute/events.js'
 import type { OpenPool } from '../../src/execute/pools/types.js'
 import { recordLine, type UnitRecord } from '../../src/execute/units/records.js'
+import { finishPartsWith } from '../../src/session/parts/finish.js'
+import { runPartWith } from '../../src/session/parts/part.js'
 import { plan } from '../../src/session/plan.js'
 import { type RunInternals, type RunOptions, runWith } from '../../src/session/run.js'
 import { bf16, f32, i64, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
@@ -139,10 +141,26 @@ async function runCopy(
   })
 }
 
+/** Runs the plan of a copy of the folder in parts, in this order. */
+const runParts = (template: string, of: number, order: readonly number[]): Promise<Result['files']> =>
+  inFolder(async (folder) => {
+    cpSync(template, folder, { recursive: true })
+    const prepared = () => plan(path.join(folder, 'r.yml'))
+    const [options, internals] = [{ threads: 1, sync: false }, { openPool: openInline }]
+    await runPartWith(await prepared(), 'analyse', options, internals)
+    for (const index of order) await runPartWith(await prepared(), { index, of }, options, internals)
+    await finishPartsWith(await prepared(), options, internals)
+    return filesOf(folder)
+  })
+
+function assertSameFiles(found: Result['files'], expected: Result['files'], how: string): void {
+  assert.equal(Object.keys(found), Object.keys(expected), `files ${how}`)
+  for (const [name, bytes] of Object.entries(expected)) assert.ok(found[name] === bytes, `${name} ${how}`)
+}
+
 function assertSame(found: Result, expected: Result, how: string): void {
   assert.equal(found.records, expected.records, `records ${how}`)
-  assert.equal(Object.keys(found.files), Object.keys(expected.files), `files ${how}`)
-  for (const [name, bytes] of Object.entries(expected.files)) assert.ok(found.files[name] === bytes, `${name} ${how}`)
+  assertSameFiles(found.files, expected.files, how)
 }
 
 /** Runs a plan in every way that must give the same. */
@@ -163,13 +181,7 @@ async function assertAnyOrder(template: string, random: () => number): Promise<v
   assertSame(one, expected, 'on one thread')
   const shuffled = await runCopy(template, (go) => go({}, { openPool: openShuffling(random) }))
   assertSame(shuffled, expected, 'shuffled and delayed')
-  const parts = await runCopy(template, async (go) => {
-    const records: UnitRecord[] = []
-    const openPool = openCounting(Number.POSITIVE_INFINITY, () => {})
-    for (const index of [2, 0, 1]) records.push(...(await go({}, { openPool, part: { index, of: 3 } })))
-    return [...records, ...(await go({ resume: true }, { openPool: openInline, records }))]
-  })
-  assertSame(parts, expected, 'in three parts')
+  assertSameFiles(await runParts(template, 3, [2, 0, 1]), expected.files, 'in three parts')
   for (let kill = 0; kill < 2; kill++) {
     const stop = new AbortController()
     const at = 1 + Math.floor(random() * (tasks - 1))

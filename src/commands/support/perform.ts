@@ -11,16 +11,18 @@ import { commandLine } from './commandLine.js'
 import { chosenFormat } from './flags.js'
 import { given } from './options.js'
 import { complain, print } from './print.js'
-import { interruptible } from './signals.js'
+import { interruptible, isInterruption } from './signals.js'
 
-interface RunFlags {
+export interface RunFlags {
   readonly threads?: number | undefined
   readonly memory?: number | undefined
   readonly disk?: number | undefined
-  /** The folder of outputs that are uploaded. */
+  /** The folder of outputs that are uploaded, or of parts. */
   readonly work?: string | undefined
   readonly 'dry-run': boolean
   readonly resume: boolean
+  /** Publish the parts of a run. */
+  readonly finish?: boolean
   readonly force: boolean
   readonly 'allow-commands': boolean
   readonly 'no-sync': boolean
@@ -61,13 +63,13 @@ export async function showPlan(
 export async function perform(prepared: Prepared, flags: RunFlags): Promise<void> {
   const json = chosenFormat(flags, 'text') === 'json'
   if (flags['dry-run']) return showPlan(prepared, json ? 'json' : 'tree', flags)
-  const { run } = await import('../../index.js')
+  const { finishParts, run } = await import('../../index.js')
   complain(prepared.diagnostics)
   const work = withProgress(json, (listen, signal) =>
-    run(prepared, {
+    (flags.finish ? finishParts : run)(prepared, {
       threads: threadsOf(flags),
       ...given({ memory: flags.memory, disk: flags.disk, work: flags.work }),
-      resume: flags.resume,
+      ...(flags.finish ? {} : { resume: flags.resume }),
       force: flags.force,
       commands: flags['allow-commands'] ? 'run' : 'refuse',
       sync: !flags['no-sync'],
@@ -79,14 +81,14 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
     }),
   )
   const result = await work.catch((error: unknown) => {
-    throw flags.resume ? withResume(error) : error
+    throw flags.resume || flags.finish ? withResume(error) : error
   })
   print(json ? toJson(runJson(prepared, result)) : runText(result, process.cwd(), process.stdout.columns || 80))
 }
 
 /** An interruption says the exact command that resumes the run. */
-function withResume(error: unknown): unknown {
-  if (!(error instanceof Fault) || error.exit !== 130) return error
+export function withResume(error: unknown): unknown {
+  if (!(error instanceof Fault) || !isInterruption(error.exit)) return error
   const hint = `resume with: ${commandLine(process.argv, process.cwd())}`
   return new Fault(
     error.diagnostics.map((diagnostic) => (diagnostic.hint === undefined ? diagnostic : { ...diagnostic, hint })),

@@ -10,6 +10,8 @@ export interface InputDigests {
   set(stored: number, digest: string): void
   /** Takes over what is known from an earlier run. Nobody digests the tensor then. */
   know(stored: number, digest: string): void
+  /** All that are known, by stored tensor. */
+  all(): Generator<readonly [stored: number, digest: string]>
   /** Calls back when all of these are known. */
   whenKnown(stored: readonly number[], done: () => void): void
 }
@@ -46,6 +48,9 @@ export function inputDigests(
     },
     know(number, digest) {
       if (take(number)) set(number, digest)
+    },
+    *all() {
+      for (const [stored, digest] of digests.entries()) if (digest !== undefined) yield [stored, digest]
     },
     whenKnown(numbers, done) {
       const missing = enabled ? numbers.filter((number) => digests[number] === undefined) : []

@@ -3,6 +3,13 @@ import type { Plan } from '../../plan/types.js'
 import type { FactorFigures } from '../../steps/shared/factored.js'
 import type { Listener } from '../events.js'
 
+/** What a part of a run reads and writes. */
+export interface PartCost {
+  readonly read: number
+  readonly write: number
+  readonly tensors: number
+}
+
 /** Emits the progress of a run, over all of its batches. */
 export interface RunProgress {
   /** A batch begins. Bytes and tensors that an earlier run has finished. */
@@ -15,28 +22,29 @@ export interface RunProgress {
   readonly end: () => void
 }
 
-/** Progress of all of a plan's outputs. `finished`: whether an earlier run published an output. */
+/** Progress of all of a plan's outputs, or of a part with this cost. `finished`: whether an earlier run published an output. */
 export function runProgress(
   plan: Plan,
   threads: number,
   listen: Listener,
   finished: (output: number) => boolean,
+  part?: PartCost,
 ): RunProgress {
   const before = plan.outputs.filter((_, index) => finished(index)).flatMap(({ tensors }) => tensors)
   let read = 0
   let written = before.reduce((sum, tensor) => sum + writtenBytes(tensor), 0)
   let tensors = before.length
   let begun = false
+  const all = plan.outputs.reduce((sum, output) => sum + output.tensors.length, 0)
+  const { read: toRead, write, tensors: total } = part ?? { ...plan.cost, tensors: all }
   let underWay: string | undefined
-  const total = plan.outputs.reduce((sum, output) => sum + output.tensors.length, 0)
   const emit = () =>
     listen({ kind: 'progress', read, written, tensors, ...(underWay === undefined ? {} : { tensor: underWay }) })
   return {
     begin(done, more) {
       written += done
       tensors += more
-      if (!begun)
-        listen({ kind: 'start', read: plan.cost.read, write: plan.cost.write, tensors: total, threads, done: written })
+      if (!begun) listen({ kind: 'start', read: toRead, write, tensors: total, threads, done: written })
       begun = true
     },
     bytes(more, out, tensor = underWay) {

@@ -18,6 +18,7 @@ export async function doSharedUnit(engine: Engine, unit: Unit, analyses: Analysi
   const { signal } = engine
   refuseInterrupted(signal)
   if (await isShared(engine, unit)) return
+  if (engine.left) throw engine.left([unit])
   if (unit.kind === 'analysis') await doAnalysis(engine, unit, analyses, judge)
   else await doScope(engine, unit)
   refuseInterrupted(signal)

@@ -33,6 +33,7 @@ export async function doTensors(engine: Engine, files: OutputFiles, work: Tensor
   const { plan, pool, kernels, digests, progress, signal } = engine
   const inParts: Made[] = []
   await reuse(engine, work.tensors, files)
+  refuseLeft(engine, work.tensors)
   const uses = usesOfFactorings(engine, work.tensors)
   await schedule(jobsOf(engine, work, files), pool, {
     math: kernels.math,
@@ -117,6 +118,15 @@ const placesOf = (
   plan.outputs[output]!.tensors[tensor]!.placements.map(
     ({ file, offset, bytes }) => [files.readable + files.first.get(output)! + file, offset, bytes] as const,
   )
+
+/** A run that makes nothing itself names what is missing. It makes the checkpoints of checks, which are no outputs. */
+function refuseLeft({ plan, records, units, left, part }: Engine, tensors: Iterable<TensorPlace>): void {
+  if (!left || part) return
+  const missing: Unit[] = []
+  for (const { output, tensor } of tensors)
+    if (!plan.outputs[output]!.check && !records.tensor(output, tensor)) missing.push(units.tensor(output, tensor))
+  if (missing.length > 0) throw left(missing)
+}
 
 function* jobsOf(engine: Engine, { tensors, rest }: TensorWork, files: OutputFiles): Generator<Job> {
   const { plan, units, digests, findings, records } = engine

@@ -1,14 +1,15 @@
 /** What units of all kinds share while they are done. */
+import type { Fault } from '../../core/diagnostics.js'
 import type { Kernels } from '../../kernels/index.js'
 import type { Plan } from '../../plan/types.js'
-import type { PlanUnits } from '../../plan/units.js'
+import type { PlanUnits, Unit } from '../../plan/units.js'
 import type { Listener } from '../events.js'
 import type { Findings } from '../findings.js'
 import type { Pool } from '../pools/types.js'
 import type { FactorShelf } from '../schedule/factorings.js'
 import type { Claims } from './claims.js'
 import type { InputDigests } from './inputDigests.js'
-import type { RunProgress } from './progress.js'
+import type { PartCost, RunProgress } from './progress.js'
 import type { RecordBook } from './recordBook.js'
 
 export interface Engine {
@@ -27,14 +28,18 @@ export interface Engine {
   readonly signal: AbortSignal | undefined
   /** The share of the units to do. Absent: all of them. */
   readonly part?: Part | undefined
+  /** In a run that makes nothing itself: the error about units that no earlier run has done. */
+  readonly left?: ((units: readonly Unit[]) => Fault) | undefined
 }
 
 /** One of several runs that share a plan's units. */
 export interface Part {
-  readonly index: number
-  readonly of: number
+  /** Whether it finds what tensors need: the results of analyses and scopes. Other parts only use them. */
+  readonly finds: boolean
+  /** Whether it makes this tensor. */
+  owns(output: number, tensor: number): boolean
+  /** Whether it digests this stored tensor, which no output reads. */
+  digests(stored: number): boolean
+  /** What it reads and writes. */
+  readonly cost: PartCost
 }
-
-/** Whether a unit with this number belongs to a part: parts take turns. */
-export const isOwn = ({ part }: Pick<Engine, 'part'>, count: number): boolean =>
-  part === undefined || count % part.of === part.index

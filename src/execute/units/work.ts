@@ -4,7 +4,7 @@ import type { Unit } from '../../plan/units.js'
 import type { Job } from '../compile/job.js'
 import { digestJob } from './digesting.js'
 import { NO_FIGURES, NOTHING_FOUND } from './records.js'
-import { type Engine, isOwn } from './types.js'
+import type { Engine } from './types.js'
 
 export interface TensorWork {
   readonly tensors: Iterable<TensorPlace>
@@ -20,18 +20,17 @@ export const wholeWork = (engine: Engine, outputs: readonly number[]): TensorWor
 
 /** The tensors of outputs that this run makes. */
 function* ownTensors(engine: Engine, outputs: readonly number[]): Generator<TensorPlace> {
-  let count = 0
+  const { plan, part } = engine
   for (const output of outputs)
-    for (const tensor of engine.plan.outputs[output]!.tensors.keys())
-      if (isOwn(engine, count++)) yield { output, tensor }
+    for (const tensor of plan.outputs[output]!.tensors.keys())
+      if (!part || part.owns(output, tensor)) yield { output, tensor }
 }
 
 /** Digests of files cover all of their tensors, also those that no output uses. */
 function* restOf(engine: Engine): Generator<Job> {
   const { units, digests, part } = engine
   if (!digests.enabled) return
-  let count = 0
-  for (const unit of units.digests()) if (isOwn(engine, count++)) yield* digestUnit(engine, unit)
+  for (const unit of units.digests()) if (!part || part.digests(unit.reads[0]!)) yield* digestUnit(engine, unit)
   // The first of several outputs gets its lineage before the others are made.
   if (!part) yield* digestsOf(engine, units.stored.numbers())
 }

@@ -13,7 +13,8 @@ const MAX_HOLDER_BYTES = 1000
 /** Makes the file names of one process unique. */
 let attempts = 0
 
-function isAlive(holder: string): boolean {
+/** Whether a process of this machine lives: `pid mark`. */
+export function isAliveHere(holder: string): boolean {
   const [, digits, mark] = /^(\d{1,10}) (\S+)$/.exec(holder) ?? []
   if (digits === undefined || mark === undefined) return false
   const pid = Number(digits)
@@ -72,7 +73,7 @@ async function locks(folder: string): Promise<{ name: string; number: number; pi
       throw fileFault(error, path.join(folder, name))
     })
     const text = holder.toString('latin1')
-    found.push({ name, number: Number(name.slice(5)), pid: Number.parseInt(text, 10), alive: isAlive(text) })
+    found.push({ name, number: Number(name.slice(5)), pid: Number.parseInt(text, 10), alive: isAliveHere(text) })
   }
   return found.sort((a, b) => a.number - b.number)
 }

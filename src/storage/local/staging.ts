@@ -8,7 +8,7 @@
  *     commit   written when new/ is complete and publication starts
  *
  * and the executor's records for a resume. One rename publishes an output: of the folder `new`, or of the model file in it.
- * Before that rename everything can be undone; after it the rest can be completed. The lineage of a single file is removed
+ * Before it everything can be undone; after it the rest can be completed. The lineage of a single file is removed
  * before the file and moved in after it, so that it is never beside another model.
  */
 import { constants } from 'node:fs'
@@ -21,6 +21,7 @@ import { flush, removeTree } from '../../core/system/disk.js'
 import { releaseLock, takeLock } from './lock.js'
 import { makeFolder } from './makeFolder.js'
 import { exists, moveIn, type Place, placeOf, recover, type Step, tidy, writeCommit } from './recover.js'
+import { bringBack, moveTree } from './shared/arrive.js'
 import {
   checkWorkFolder,
   type FileContent,
@@ -54,6 +55,8 @@ export interface StagingOptions {
   readonly irreplaceable: (folder: string) => Promise<string | undefined>
   /** Whether to fsync the owner record before anything else is written. Default: true. */
   readonly sync?: boolean
+  /** The folder where other processes have written the files, until the output is published. Default: one beside the output. */
+  readonly from?: string | undefined
   /** For tests: called before each change of the file system. */
   readonly step?: Step
 }
@@ -67,6 +70,8 @@ export interface Staging extends Place {
   readonly step: Step
   /** Whether unfinished work of an earlier run was kept. */
   readonly resumed: boolean
+  /** Whether other processes write the same files. */
+  readonly shared?: boolean
   /** The topmost folder that was made for the output. */
   readonly madeParent?: string
 }
@@ -79,7 +84,7 @@ type Claimed = Place & Pick<Staging, 'step' | 'madeParent'>
  * Errors: `output-exists`, `output-in-use`, `foreign-work-folder`, `cannot-write`.
  */
 export async function openStaging(output: string, options: StagingOptions): Promise<Staging> {
-  const { kind, force, resume, irreplaceable, sync = true, step = () => {} } = options
+  const { kind, force, resume, irreplaceable, sync = true, from, step = () => {} } = options
   const place = placeOf(output, kind)
   const claimed = await attempt(output, 2, () => claim({ ...place, step }, sync))
   const staging = { ...claimed, replace: force, irreplaceable }
@@ -89,9 +94,11 @@ export async function openStaging(output: string, options: StagingOptions): Prom
       const existing = await refuseExisting(staging, 2)
       // Not earlier: a run that is refused must not remove unfinished work that can be resumed.
       if (!resume) await tidy(place, step)
-      const resumed = await exists(place.files)
-      await mkdir(place.files, { recursive: true })
-      return { ...staging, existing, resumed }
+      const files = from ?? place.files
+      if (from !== undefined) await bringBack(place.files, from)
+      const resumed = await exists(files)
+      await mkdir(files, { recursive: true })
+      return { ...staging, files, existing, resumed }
     })
   } catch (error) {
     // After an error for the user, clean up. After an unexpected error, the next run checks the folder.
@@ -271,14 +278,19 @@ export const stageFile = (staging: Staging, name: string, content: FileContent):
   })
 
 /** Removes a file that `stageFile` wrote, so that it can be written again. Error: `cannot-write`. */
-export const unstageFile = (staging: Staging, name: string): Promise<void> =>
-  attempt(staging.output, 1, () => removeTree(path.join(staging.files, checkName(name))))
+export const unstageFile = ({ output, files }: Staging, name: string): Promise<void> =>
+  attempt(output, 1, () => removeTree(path.join(files, checkName(name))))
 
-/** Removes all staged files, if the output was only made for an evaluation. Error: `cannot-write`. */
-export const dropWeights = (staging: Staging): Promise<void> =>
+/**
+ * Continues without the staged files, if the output was only made for an evaluation. Files that other processes have written stay where
+ * they are. Error: `cannot-write`.
+ */
+export const dropWeights = (staging: Staging): Promise<Staging> =>
   attempt(staging.output, 1, async () => {
-    await removeTree(staging.files)
-    await mkdir(staging.files)
+    const { files } = placeOf(staging.output, staging.kind)
+    await removeTree(files)
+    await mkdir(files)
+    return { ...staging, files }
   })
 
 /** Parallel fsync calls. Each keeps a file open. */
@@ -289,25 +301,38 @@ const FLUSHES = 4
  * output has the model file and `NAME.lineage.json`, if that was staged. With `sync`, calls fsync for all files before the
  * rename. Errors: `output-exists` if an output appeared meanwhile, `cannot-write`.
  */
-export async function publish(staging: Staging, { sync }: { readonly sync: boolean }): Promise<void> {
-  const { output, folder, files, old, step } = staging
+export async function publish(staged: Staging, { sync }: { readonly sync: boolean }): Promise<void> {
+  const staging = { ...staged, files: placeOf(staged.output, staged.kind).files }
+  const { output, files, step } = staging
   await attempt(output, 1, async () => {
     await refuseExisting(staging, 1)
-    if (sync) {
-      const all = await readdir(files, { recursive: true })
-      await eachOf(all, FLUSHES, (name) => flush(path.join(files, name)))
-      await flush(files)
+    if (staged.files !== files) await moveTree(staged.files, files)
+    try {
+      await moveToPlace(staging, sync)
+    } catch (error) {
+      // Their own folder has files that other processes have written.
+      if (staged.files !== files && !(await recover(staging, step))) await bringBack(files, staged.files)
+      throw error
     }
-    step('keep')
-    await removeTree(old)
-    await mkdir(old)
-    step('commit')
-    await writeCommit(staging, sync)
-    if (sync) await flush(folder)
-    await moveIn(staging, step, sync)
     await tidy(staging, step)
     await release(staging)
   })
+}
+
+async function moveToPlace(staging: Staging, sync: boolean): Promise<void> {
+  const { folder, files, old, step } = staging
+  if (sync) {
+    const all = await readdir(files, { recursive: true })
+    await eachOf(all, FLUSHES, (name) => flush(path.join(files, name)))
+    await flush(files)
+  }
+  step('keep')
+  await removeTree(old)
+  await mkdir(old)
+  step('commit')
+  await writeCommit(staging, sync)
+  if (sync) await flush(folder)
+  await moveIn(staging, step, sync)
 }
 
 /** Removes all unfinished work and the folders that were made for it. First undoes or completes an interrupted publication. */
@@ -348,11 +373,7 @@ async function removeEmpty(folder: string, madeParent: string | undefined): Prom
     if (!(await removed(parent))) return
 }
 
-const removed = (folder: string): Promise<boolean> =>
-  rmdir(folder).then(
-    () => true,
-    () => false,
-  )
+const removed = async (folder: string): Promise<boolean> => (await rmdir(folder).catch(() => false)) === undefined
 
 function checkName(name: string): string {
   if (/[\\\0]/.test(name) || name.split('/').some((part) => ['', '.', '..'].includes(part)))

@@ -1,0 +1,72 @@
+/** Runs in parts: their flags, and what a part prints. */
+import { fault } from '../../core/diagnostics.js'
+import { formatSize } from '../../core/sizes.js'
+import { counted } from '../../core/words.js'
+import type { PartChoice, Prepared } from '../../index.js'
+import { shownPath } from '../../ui/result.js'
+import { toJson } from '../../ui/text.js'
+import { chosenFormat, Flags, onOff } from './flags.js'
+import { given } from './options.js'
+import { partChoice } from './partChoice.js'
+import { type RunFlags, showPlan, threadsOf, withProgress, withResume } from './perform.js'
+import { complain, print } from './print.js'
+
+export const partFlags = {
+  part: Flags.string({
+    description: 'do one part of the run: I/N from 0, auto/N or auto for the index of a cluster’s task, or analyse',
+    helpValue: 'I/N',
+  }),
+  finish: onOff('publish the outputs of a run in parts, after checking all parts'),
+  work: Flags.string({
+    description:
+      'folder of unfinished work: of parts, which all machines share (default: beside the output), or of outputs for the hub or a store (default: in terge’s cache)',
+    helpValue: 'DIR',
+  }),
+}
+
+interface PartFlags extends RunFlags {
+  readonly part?: string | undefined
+  readonly finish: boolean
+  readonly work?: string | undefined
+}
+
+/** The part to do; undefined for a run or `--finish`. Errors: `bad-flag`, `no-task`. */
+export function refuseMixed(flags: PartFlags, env: NodeJS.ProcessEnv): PartChoice | undefined {
+  const { part, finish, sha256 } = flags
+  const both = (a: string, b: string, hint: string) => fault('bad-flag', `${a} and ${b} cannot be used together`, hint)
+  if (part !== undefined && finish) throw both('--part', '--finish', 'run all parts first, then --finish')
+  if (part !== undefined && sha256)
+    throw both('--part', '--sha256', 'give --sha256 to --finish, which writes the lineage')
+  if (flags.disk !== undefined && (part !== undefined || finish))
+    throw both('--disk', finish ? '--finish' : '--part', 'use more parts: each downloads only the files that it needs')
+  if (flags['no-digests'] && (part !== undefined || finish))
+    throw both(finish ? '--finish' : '--part', '--no-digests', 'remove --no-digests: parts are recognized by digests')
+  return part === undefined ? undefined : partChoice(part, env)
+}
+
+/** Does one part with progress, and prints what it did. */
+export async function performPart(prepared: Prepared, part: PartChoice, flags: PartFlags): Promise<void> {
+  const json = chosenFormat(flags, 'text') === 'json'
+  if (flags['dry-run']) return showPlan(prepared, json ? 'json' : 'tree', flags)
+  const { runPart } = await import('../../index.js')
+  complain(prepared.diagnostics)
+  const result = await withProgress(json, (listen, signal) =>
+    runPart(prepared, part, {
+      threads: threadsOf(flags),
+      ...given({ memory: flags.memory, work: flags.work }),
+      force: flags.force,
+      commands: flags['allow-commands'] ? 'run' : 'refuse',
+      sync: !flags['no-sync'],
+      strict: flags.strict,
+      listen,
+      signal,
+    }),
+  ).catch((error: unknown) => {
+    throw withResume(error)
+  })
+  const { work, tensors, bytes } = result
+  if (json) return print(toJson({ part: part === 'analyse' ? part : `${part.index}/${part.of}`, ...result }))
+  const what = part === 'analyse' ? 'analyses done' : `part ${part.index} of ${part.of} done`
+  const made = part === 'analyse' ? '' : `: ${counted(tensors, 'tensor')}, ${formatSize(bytes)}`
+  print(`${what}${made}; recorded in ${shownPath(work, process.cwd())}`)
+}
