@@ -97,6 +97,14 @@ test('adapters beside models, adapters that cannot be read, an adapter in a sing
     )
     assert.match(await told('a: one, b: base.safetensors'), "error adapter-alone: 'a' is an adapter and 'b' is a model")
     assert.match(await told('a: one, b: base.safetensors', 'ties'), 'error missing-base')
+    writeFileSync(
+      path.join(folder, 'bare.safetensors'),
+      readFileSync(path.join(folder, 'one/adapter_model.safetensors')),
+    )
+    assert.match(
+      await told('a: bare.safetensors, b: bare.safetensors'),
+      "error no-adapter: 'a' has the factors of an adapter of PEFT but no adapter_config.json",
+    )
     assert.match(await told('a: one, b: one', 'nearswap, parameters: {t: 1}'), 'error missing-base')
     writeFileSync(
       path.join(folder, 'r.yml'),

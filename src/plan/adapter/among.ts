@@ -44,7 +44,10 @@ export function adaptersAmong(
     const checkpoint = checkpoints.get(name)!
     const files = { ...adapterFiles(value.tensors, checkpoint), config }
     const format = formatOf(files)
-    if (!format) continue
+    if (!format) {
+      if (lacksConfig(recipe, value)) known.set(name, refuseAlone(recipe, name, faults))
+      continue
+    }
     const reporter = counting(faults, name, recipe.placeOf(source.at))
     const content = format.read(files, undefined, reporter)
     if (content) checkRanks(content, reporter)
@@ -55,6 +58,20 @@ export function adaptersAmong(
   }
   const adapters = new Map([...known].flatMap(([name, adapter]) => (adapter ? [[name, adapter] as const] : [])))
   return { adapters, wrong: wrongSteps(recipe, known, faults) }
+}
+
+/** Whether a step computes on factors of adapters as if they were weights. A copy of one model keeps them as they are. */
+const lacksConfig = ({ steps }: Recipe, { name, tensors }: Value): boolean =>
+  [...tensors.keys()].some(isUpdate) &&
+  steps.some((step) => usesOf(step).includes(name) && new Set(usesOf(step)).size > 1)
+
+function refuseAlone(recipe: Recipe, name: string, faults: Faults): undefined {
+  faults.error(
+    'no-adapter',
+    `${quote(name)} has the factors of an adapter of PEFT but no adapter_config.json, which scales them`,
+    recipe.placeOf(recipe.models.get(name)!.at),
+    'put its adapter_config.json beside it: averages of factors are not averages of what adapters do',
+  )
 }
 
 function checkRanks({ updates }: ReadAdapter['content'], reporter: Reporter): void {
