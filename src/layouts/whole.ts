@@ -90,8 +90,7 @@ function structured(family: Family): readonly LayoutRule[] {
   const known = rulesOf.get(family)
   if (known) return known
   const own = new Map<string, LayoutRule>()
-  for (const rule of family.forms.flatMap(({ rules }) => rules).filter(isStructured))
-    own.set(`${rule.tensor} ${[...new Set(leavesOf(rule.is))].sort().join(' ')}`, rule)
+  for (const rule of family.forms.flatMap(({ rules }) => rules).filter(isStructured)) own.set(keyOf(rule), rule)
   const rules = [...own.values()]
   rulesOf.set(family, rules)
   return rules
@@ -99,51 +98,64 @@ function structured(family: Family): readonly LayoutRule[] {
 
 type Found = Omit<Instance, 'whole' | 'parts'> & { whole: boolean; readonly parts: Map<string, Map<string, string>> }
 
-function instancesIn(family: Family, tensors: Tensors): Instance[] {
+const known = new WeakMap<Tensors, Map<string, readonly Instance[]>>()
+
+/** Families can have the same rules: what is found of one is kept as long as the model's tensors. */
+function instancesIn(family: Family, tensors: Tensors): readonly Instance[] {
+  const found = known.get(tensors) ?? new Map<string, readonly Instance[]>()
+  known.set(tensors, found)
+  return structured(family).flatMap((rule) => {
+    const key = keyOf(rule)
+    const instances = found.get(key) ?? instancesOf(rule, tensors)
+    found.set(key, instances)
+    return instances
+  })
+}
+
+/** Rules with the same key have the same parts, possibly in another order. */
+const keyOf = ({ tensor, is }: LayoutRule): string => `${tensor} ${[...new Set(leavesOf(is))].sort().join(' ')}`
+
+function instancesOf(rule: LayoutRule, tensors: Tensors): readonly Instance[] {
   const index = indexOf(tensors)
-  const all: Instance[] = []
-  for (const rule of structured(family)) {
-    const name = nameOf(rule.tensor)
-    const [over] = stackedOver(rule.is)
-    const found = new Map<string, Found>()
-    const instance = (captures: Captures): Found => {
-      const tensor = name.fill(captures)
-      const known = found.get(tensor)
-      if (known) return known
-      const own = Object.fromEntries(name.captures.map((capture) => [capture, captures[capture]!]))
-      const { prefix = '', wb: _, ...place } = own
-      const made: Found = {
-        ...{ rule, over, name: tensor, prefix, whole: false },
-        layer: JSON.stringify([prefix, place]),
-        parts: new Map<string, Map<string, string>>(),
-        biases: own.wb === 'bias',
-      }
-      found.set(tensor, made)
-      return made
+  const name = nameOf(rule.tensor)
+  const [over] = stackedOver(rule.is)
+  const found = new Map<string, Found>()
+  const instance = (captures: Captures): Found => {
+    const tensor = name.fill(captures)
+    const known = found.get(tensor)
+    if (known) return known
+    const own = Object.fromEntries(name.captures.map((capture) => [capture, captures[capture]!]))
+    const { prefix = '', wb: _, ...place } = own
+    const made: Found = {
+      ...{ rule, over, name: tensor, prefix, whole: false },
+      layer: JSON.stringify([prefix, place]),
+      parts: new Map<string, Map<string, string>>(),
+      biases: own.wb === 'bias',
     }
-    for (const { captures } of index.find(rule.tensor)) instance(captures).whole = true
-    for (const leaf of new Set(leavesOf(rule.is))) {
-      const part = nameOf(leaf)
-      // The tensors of an instance's part, of which there may be hundreds.
-      const known = new Map<Found, Map<string, string>>()
-      const numbersOf = (one: Found, captures: Captures): Map<string, string> => {
-        const place = over === undefined ? captures : { ...captures, [over]: `{${over}}` }
-        const key = part.fill(place)
-        const numbers = one.parts.get(key) ?? new Map<string, string>()
-        one.parts.set(key, numbers)
-        // Without a stacked capture, other captures of the part may differ.
-        if (over !== undefined) known.set(one, numbers)
-        return numbers
-      }
-      for (const { name: stored, captures } of index.find(leaf)) {
-        const one = instance(captures)
-        const numbers = known.get(one) ?? numbersOf(one, captures)
-        numbers.set(over === undefined ? '' : captures[over]!, stored)
-      }
-    }
-    all.push(...found.values())
+    found.set(tensor, made)
+    return made
   }
-  return all
+  for (const { captures } of index.find(rule.tensor)) instance(captures).whole = true
+  for (const leaf of new Set(leavesOf(rule.is))) {
+    const part = nameOf(leaf)
+    // The tensors of an instance's part, of which there may be hundreds.
+    const known = new Map<Found, Map<string, string>>()
+    const numbersOf = (one: Found, captures: Captures): Map<string, string> => {
+      const place = over === undefined ? captures : { ...captures, [over]: `{${over}}` }
+      const key = part.fill(place)
+      const numbers = one.parts.get(key) ?? new Map<string, string>()
+      one.parts.set(key, numbers)
+      // Without a stacked capture, other captures of the part may differ.
+      if (over !== undefined) known.set(one, numbers)
+      return numbers
+    }
+    for (const { name: stored, captures } of index.find(leaf)) {
+      const one = instance(captures)
+      const numbers = known.get(one) ?? numbersOf(one, captures)
+      numbers.set(over === undefined ? '' : captures[over]!, stored)
+    }
+  }
+  return [...found.values()]
 }
 
 function twiceOf(all: readonly Instance[]): Twice[] {
