@@ -38,8 +38,12 @@ export function claimedOutput(plan: Plan, output: number, staging: Staging): Cla
   return { output, staging, files: names.map((name) => path.join(staging.files, name)) }
 }
 
-/** Gives the staged files their headers and their size. */
-export async function stageWeights(plan: Plan, batch: readonly ClaimedOutput[]): Promise<void> {
+/** Gives the staged files their headers and their size. Those that leave early take less of the disk. */
+export async function stageWeights(
+  plan: Plan,
+  batch: readonly ClaimedOutput[],
+  deliveries?: ExecuteOptions['deliveries'],
+): Promise<void> {
   for (const { output, staging, files } of batch)
     await (staging.shared ? preallocateShared : preallocate)(
       staging,
@@ -48,6 +52,7 @@ export async function stageWeights(plan: Plan, batch: readonly ClaimedOutput[]):
         name: withSlashes(path.relative(staging.files, files[index]!)),
         header: OUTPUT.write.encode(file.header),
       })),
+      { needsAll: !deliveries?.get(output)?.early },
     )
 }
 

@@ -11,7 +11,7 @@ import { analysesBudget, keptWithin, threadsWithin, usefulThreads } from './budg
 import { type Candidates, candidateJudge } from './candidates.js'
 import { type CheckBook, checkBook, withChecks } from './commands/checks.js'
 import type { Findings } from './findings.js'
-import { mergeInStages, type StagedBatch, shareInStages } from './flow/stages.js'
+import { mergeInStages, shareInStages } from './flow/stages.js'
 import { refuseInterrupted, withLeft } from './interrupted.js'
 import { type Journals, openJournals } from './journal.js'
 import { type ClaimedOutput, claimedOutput, evaluate, publishOutputs, stageBeside, stageWeights } from './outputs.js'
@@ -89,7 +89,7 @@ export async function doBatch(
   const outputs = isFirst ? batches.find(([one]) => !isCheck(plan, one!))! : batch
   const staged = outputs === batch ? batch : [...batch, ...outputs]
   // Report a full disk before the analyses, which can take long.
-  await stageWeights(plan, staged)
+  await stageWeights(plan, staged, options.deliveries)
   const written = staged.flatMap(({ output, files }) =>
     files.map((path, file) => ({ path, size: plan.outputs[output]!.files[file]!.size })),
   )
@@ -107,11 +107,9 @@ export async function doBatch(
     const judge = isFirst
       ? candidateJudge({ engine, batch: outputs, bindings, options, room, files: outputFiles(plan, staged, outputs) })
       : undefined
-    const { streaming } = options
-    const inStages: StagedBatch | undefined = streaming && {
-      ...{ engine, streaming, analyses, files, judge, statistics },
-      deliver: options.deliver,
-    }
+    const { streaming, deliveries } = options
+    const work = { engine, analyses, files, judge, statistics, deliveries, flush: journals.flush }
+    const inStages = streaming && { ...work, streaming }
     if (isFirst) {
       if (inStages) await shareInStages(inStages)
       else {

@@ -26,7 +26,17 @@ export interface Bindings {
 export interface Delivery {
   /** For messages. */
   readonly address: string
-  /** Uploads the staged files of this folder, and makes all of them visible together. */
+  /** Whether complete files are uploaded before the end and removed here. */
+  readonly early: boolean
+  /** Uploads a complete file. `digests`: of its tensors, in the order of the file. */
+  deliver(file: number, path: string, digests: readonly string[]): Promise<void>
+  /** The digests of a file that an earlier run uploaded; undefined if it did not. */
+  delivered(file: number): readonly string[] | undefined
+  /** An earlier run's file is used: it is not made again. */
+  take(file: number): void
+  /** Whether a file was uploaded, so that it is not here. */
+  isDone(file: number): boolean
+  /** Uploads the other staged files of this folder, and makes all files visible together. */
   publish(folder: string): Promise<void>
 }
 
@@ -82,8 +92,6 @@ export interface ExecuteOptions {
   readonly keeps?: () => boolean
   /** Absent: all files are there when `before` has ended. */
   readonly streaming?: Streaming
-  /** With a flow that has uploaded outputs: called with each of their files when it is complete and nobody holds it open. */
-  readonly deliver?: (output: number, file: number, path: string) => Promise<void>
   readonly listen: Listener
   readonly signal?: AbortSignal
   /** The pool to use instead of threads. */

@@ -21,7 +21,7 @@ import { refuseChanged } from '../storage/local/inputStates.js'
 import type { Published } from '../storage/remote/upload.js'
 import { describedAs, describeOutputs } from './describe.js'
 import { withDeliveries } from './destinations/deliveries.js'
-import { addressOf, shownLineage, shownPlace, withWork } from './destinations/places.js'
+import { addressOf, earlyOutputs, lateUploads, shownLineage, shownPlace, withWork } from './destinations/places.js'
 import { modelsHere, withoutAway } from './opened/away.js'
 import { checkSums, fetchModels } from './opened/models.js'
 import { type OpenStream, withStream } from './opened/streaming.js'
@@ -183,7 +183,10 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
   if (lineages.size < plan.outputs.length) {
     const done = new Set(lineages.keys())
     const finished = (index: number): boolean => done.has(index)
-    const streamed = { ...options, commands: commands === 'run', finished, listen }
+    const uploaded = earlyOutputs(plan, { ...options, commands: commands === 'run' })
+    if (options.disk !== undefined)
+      for (const message of lateUploads(plan, uploaded)) listen({ kind: 'notice', message })
+    const streamed = { ...options, commands: commands === 'run', finished, uploaded, listen }
     published = await withStream(prepared, streamed, async (stream) => {
       const describe = async (executed: Executed): Promise<Description[]> => {
         internals.recorded?.(executed.records())
@@ -202,7 +205,8 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
       }
       const execution = { ...executeOptions(prepared, { ...options, listen }, stream), ...internals, finished }
       const places = stream?.bindings ?? bindings
-      return withDeliveries(plan, places, execution, (options) => executePlan(plan, places, options, describe))
+      const early = stream ? uploaded : new Set<number>()
+      return withDeliveries(plan, places, execution, early, (options) => executePlan(plan, places, options, describe))
     })
   }
   const summaries = await writeSummaries(paths, plan, bindings, lineages, options.sync ?? true)

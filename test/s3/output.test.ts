@@ -174,6 +174,64 @@ test('a run that is killed between two objects is resumed: the same bytes, and e
   )
 })
 
+const sent = ({ s3 }: S3Bench, name: string): number =>
+  s3.seen.filter(({ method, url }) => method === 'PUT' && url.includes(name) && url.includes('partNumber')).length
+
+test('with --disk, each file is uploaded and removed when it is complete; a kill costs no file that was uploaded', () => {
+  let stop = true
+  let beside: string[] = []
+  const inputs = Object.fromEntries(Object.entries(single(2)).map(([name, bytes]) => [`in/${name}`, { bytes }]))
+  return withS3(
+    store({
+      buckets: { bucket: inputs },
+      disturbUpload: ({ verb, key }: { verb: string; key: string }) => {
+        if (verb !== 'part') return undefined
+        if (key.includes('00002')) beside = staged()
+        if (!stop || key.includes('00001')) return undefined
+        stop = false
+        killer?.()
+        return { cut: true }
+      },
+    }),
+    async (bench) => {
+      const { write, run, s3, folder, cache } = bench
+      models(bench)
+      staged = () => {
+        const names = existsSync(cache) ? readdirSync(cache, { recursive: true, encoding: 'utf8' }) : []
+        return names.filter((name) => /new.model-\d+-of-\d+\.safetensors$/.test(name))
+      }
+      write('recipe.yml', recipe(SHARDED).replace('./b', 's3://bucket/in'))
+      const small = await run(['run', 'recipe.yml', '--disk', '10KB'])
+      assert.is(small.code, 2)
+      assert.match(small.err, 'disk-too-small')
+      const least = /needs --disk (\S+)/.exec(small.err)![1]!
+      await ended(bench, 'SIGKILL', ['run', 'recipe.yml', '--threads', '1', '--disk', least, '--resume'])
+      assert.equal(keysOf(bench), Object.keys(inputs).sort())
+      assert.is(sent(bench, '00001-of'), 1)
+      assert.equal(
+        beside.map((name) => name.slice(-'00002-of-00002.safetensors'.length)),
+        ['00002-of-00002.safetensors'],
+        'what was uploaded is no longer here',
+      )
+      const resumed = await run(['run', 'recipe.yml', '--disk', least, '--resume'])
+      assert.is(resumed.code, 0, resumed.err)
+      assert.match(resumed.err, /32\.8 kB already done/, resumed.err)
+      assert.is(sent(bench, '00001-of'), 1, 'what was uploaded is used')
+      assert.equal(work(bench), [])
+      assert.is(s3.uploads.size, 0)
+      const here = await run(['run', 'recipe.yml', '-o', 'merged'])
+      assert.is(here.code, 0, here.err)
+      for (const name of readdirSync(path.join(folder, 'merged')))
+        assert.is(
+          textOf(bench, `made/merged/${name}`),
+          readFileSync(path.join(folder, 'merged', name)).toString(),
+          name,
+        )
+    },
+  )
+})
+let staged = (): string[] => []
+
 test('Ctrl-C leaves nothing: no object, no upload, no file', () =>
   withS3(
     store({

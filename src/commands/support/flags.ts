@@ -35,7 +35,7 @@ const memory = size('--memory', 'memory limit for all threads together (default:
 
 const disk = size(
   '--disk',
-  'disk for models from the hub and from S3: fetch their files when they are needed, and remove them after use (default: download into the cache)',
+  'disk for models and outputs on the hub and in S3: their files come when they are needed and go after use (default: models are downloaded into the cache, and outputs are uploaded at the end)',
 )
 
 /** A flag without a value. */

@@ -3,12 +3,13 @@ import { remaining } from '../../plan/flow/remaining.js'
 import type { Phase, Stage, TensorPlace } from '../../plan/flow/types.js'
 import type { Unit } from '../../plan/units.js'
 import { refuseInterrupted } from '../interrupted.js'
-import type { ExecuteOptions, Streaming } from '../types.js'
+import type { Streaming } from '../types.js'
 import type { AnalysisRoom, Judge } from '../units/analyses.js'
 import { doSharedUnit, isShared } from '../units/shared.js'
 import { doTensors, type OutputFiles, reuse } from '../units/tensors.js'
 import type { Engine } from '../units/types.js'
 import { stageWorks } from '../units/work.js'
+import { type DeliveryMap, deliverFiles, takeDelivered } from './deliver.js'
 
 /** What the work of a batch needs. */
 export interface StagedBatch {
@@ -19,7 +20,9 @@ export interface StagedBatch {
   readonly files: OutputFiles
   readonly judge?: Judge | undefined
   readonly statistics: () => Promise<void>
-  readonly deliver: ExecuteOptions['deliver']
+  readonly deliveries?: DeliveryMap | undefined
+  /** Writes the records so far. */
+  readonly flush: () => void
 }
 
 /** Does what many tensors need: the check of statistics, analyses and scopes. */
@@ -40,7 +43,9 @@ export async function mergeInStages(batch: StagedBatch): Promise<void> {
   const tensors = streaming.flow.stages.flatMap(({ phase, pieces }) =>
     isOwn(phase) ? pieces.flatMap((piece) => piece.tensors) : [],
   )
-  await reuse(engine, tensors, files, knowledge(engine, streaming))
+  const isKnown = knowledge(engine, streaming)
+  const taken = await takeDelivered(engine, files, batch.deliveries, isKnown)
+  await reuse(engine, tensors, files, isKnown, taken)
   await doStages(batch, isOwn)
   engine.progress.end()
 }
@@ -69,16 +74,7 @@ async function doStages(batch: StagedBatch, isChosen: (phase: Phase) => boolean)
     const tensors = stage.pieces.flatMap((piece) => piece.tensors)
     if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
     await drop(batch, stage.last)
-    await deliver(batch, stage)
-  }
-}
-
-/** Hands over files of outputs, which tasks have written and may have read again. */
-async function deliver({ engine, files, deliver }: StagedBatch, { complete }: Stage): Promise<void> {
-  for (const { output, file } of complete) {
-    const place = files.first.get(output)! + file
-    await engine.pool.release({ inputs: [files.readable + place], outputs: [place] })
-    await deliver?.(output, file, files.paths[place]!)
+    await deliverFiles(batch, stage.complete)
   }
 }
 

@@ -161,14 +161,18 @@ function usesOfFactorings(engine: Engine, tensors: Iterable<TensorPlace>): Map<n
   return uses
 }
 
-/** Takes over tensors of earlier runs, and counts them as progress. `may`: whether what a unit reads is there or known. */
+/**
+ * Takes over tensors of earlier runs, and counts them as progress. `may`: whether what a unit reads is there or known. `taken`: those
+ * that were taken over already.
+ */
 export async function reuse(
   engine: Engine,
   tensors: Iterable<TensorPlace>,
   files: OutputFiles,
   may: (unit: Unit) => boolean = () => true,
+  taken: readonly Unit[] = [],
 ): Promise<void> {
-  const done = await takeOver(engine, tensors, files, may)
+  const done = [...taken, ...(await takeOver(engine, tensors, files, may))]
   const written = done.reduce((sum, { cost }) => sum + cost.write, 0)
   engine.progress.begin(written, done.length)
 }

@@ -15,6 +15,7 @@ import {
   type Published,
   type Receipt,
   type SmallFile,
+  withoutDigests,
 } from '../../storage/remote/upload.js'
 import { openDestination, smallNames, weightNames } from './open.js'
 import { addressOf } from './places.js'
@@ -26,12 +27,13 @@ const MOST_SMALL = 2 ** 31
 
 /**
  * Executes a plan whose outputs can be elsewhere: checks their places before anything is read, and removes uploads whose work is not
- * kept after a failure. Returns what was published, by output.
+ * kept after a failure. `early`: outputs whose files leave as soon as they are complete. Returns what was published, by output.
  */
 export async function withDeliveries(
   { outputs }: Plan,
   bindings: Bindings,
   execution: ExecuteOptions,
+  early: ReadonlySet<number>,
   work: (options: ExecuteOptions) => Promise<void>,
 ): Promise<ReadonlyMap<number, Published>> {
   const { finished = () => false, force, listen } = execution
@@ -42,9 +44,9 @@ export async function withDeliveries(
     if (!address || finished(index)) continue
     const destination = await openDestination(output, address, { force, notice })
     const record = placeOf(bindings.outputs[index]!, output.layout).uploads
-    opened.push(
-      openOne({ index, output, address, destination, record, earlier: await readReceipts(record) }, execution),
-    )
+    const earlier = await readReceipts(record)
+    const one = { index, output, address, destination, record, earlier, early: early.has(index) }
+    opened.push(openOne(one, execution))
   }
   if (opened.length > 0) await executeOpened(opened, execution, work)
   else await work(execution)
@@ -62,7 +64,7 @@ async function executeOpened(
       ...execution,
       deliveries: new Map(opened.map(({ index, delivery }) => [index, delivery])),
       // What was computed is not lost because of a network or somebody else's commit.
-      keeps: () => opened.some(({ begun }) => begun()) && execution.signal?.aborted !== true,
+      keeps: () => opened.some(({ broken }) => broken()) && execution.signal?.aborted !== true,
       async before() {
         for (const one of opened) await one.dropEarlier()
         await execution.before?.()
@@ -83,13 +85,15 @@ interface Opening {
   /** The path of the record. */
   readonly record: string
   readonly earlier: Earlier
+  /** Whether files are uploaded as soon as they are complete. */
+  readonly early: boolean
 }
 
 interface Opened {
   readonly index: number
   readonly delivery: Delivery
-  /** Whether it has uploaded something and has not published it. */
-  readonly begun: () => boolean
+  /** Whether an upload or the publication has failed. */
+  readonly broken: () => boolean
   readonly published: () => Published | undefined
   /** Checks the place, before anything is read. */
   readonly begin: () => Promise<void>
@@ -99,55 +103,105 @@ interface Opened {
   readonly failed: () => Promise<void>
 }
 
-function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): Opened {
-  const { index, output, address, destination, record, earlier } = opening
-  const held = new Map<string, Receipt>(resume ? earlier.receipts.map((receipt) => [receipt.name, receipt]) : [])
-  let [publishing, saved] = [resume && earlier.publishing, 0]
-  let published: Published | undefined
+/** The receipts of an output, saved as they change. */
+interface Receipts {
+  readonly held: Map<string, Receipt>
+  readonly note: (receipt: Receipt) => Promise<void>
+  /** Notes that some files can be visible from now on. */
+  readonly publish: () => Promise<void>
+  readonly earlier: () => Earlier
+}
+
+function receiptsIn(record: string, { receipts, publishing: before }: Earlier): Receipts {
+  const held = new Map(receipts.map((receipt) => [receipt.name, receipt]))
+  let [publishing, saved] = [before, 0]
+  const earlier = (): Earlier => ({ receipts: [...held.values()], publishing })
   // Saved one after another, so that an older state does not replace a newer one.
   let saving = Promise.resolve()
   const save = (): Promise<void> => {
-    saving = saving.then(() => writeReceipts(record, { receipts: [...held.values()], publishing }))
+    saving = saving.then(() => writeReceipts(record, earlier()))
     saved = performance.now()
     return saving
   }
-  const note = async (receipt: Receipt): Promise<void> => {
-    const isNew = held.get(receipt.name)?.upload?.id !== receipt.upload?.id
-    held.set(receipt.name, receipt)
-    if (isNew || isWhole(receipt) || performance.now() - saved > PAUSE) await save()
+  return {
+    held,
+    earlier,
+    async note(receipt) {
+      const isNew = held.get(receipt.name)?.upload?.id !== receipt.upload?.id
+      held.set(receipt.name, receipt)
+      if (isNew || isWhole(receipt) || performance.now() - saved > PAUSE) await save()
+    },
+    publish() {
+      publishing = true
+      return save()
+    },
   }
-  async function publish(folder: string): Promise<void> {
-    const names = weightNames(output, address)
-    const total = output.files.reduce((sum, { size }) => sum + size, 0)
-    const progress = uploadProgress(listen, total)
-    const receipts: Receipt[] = []
-    for (const [file, name] of names.entries()) {
-      const { size } = output.files[file]!
-      const options = { signal, note, progress: progress.add, earlier: held.get(name) }
-      receipts.push(await destination.upload({ name, size, path: path.join(folder, ...name.split('/')) }, options))
+}
+
+function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): Opened {
+  const { index, output, address, destination, record, earlier, early } = opening
+  const { held, note, ...receipts } = receiptsIn(record, resume ? earlier : { receipts: [], publishing: false })
+  const names = weightNames(output, address)
+  const progress = uploadProgress(listen, sum(output.files))
+  const done = new Set<number>()
+  let [broken, published]: [boolean, Published | undefined] = [false, undefined]
+  const noting = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (error) {
+      broken = true
+      throw error
     }
+  }
+  const upload = async (file: number, place: string, digests?: readonly string[]): Promise<void> => {
+    const options = { signal, note, progress: progress.add, earlier: held.get(names[file]!) }
+    const one = { name: names[file]!, size: output.files[file]!.size, path: place }
+    await note({ ...(await destination.upload(one, options)), ...(digests ? { digests } : {}) })
+    done.add(file)
+  }
+  const placeOf = (folder: string, name: string): string => path.join(folder, ...name.split('/'))
+  const publish = async (folder: string): Promise<void> => {
+    for (const [file, name] of names.entries()) if (!done.has(file)) await upload(file, placeOf(folder, name))
     progress.end()
     const small: SmallFile[] = []
     for (const name of smallNames(output, address))
-      small.push({ name, content: await readRegular(path.join(folder, ...name.split('/')), { most: MOST_SMALL }) })
-    publishing = true
-    await save()
-    published = await destination.publish(receipts, small, signal)
+      small.push({ name, content: await readRegular(placeOf(folder, name), { most: MOST_SMALL }) })
+    await receipts.publish()
+    const whole = names.map((name) => held.get(name)!)
+    published = await destination.publish(whole, small, signal)
+  }
+  const delivery: Delivery = {
+    ...{ address: addressText(address), early },
+    isDone: (file) => done.has(file),
+    delivered(file) {
+      const receipt = held.get(names[file]!)
+      return receipt && isWhole(receipt) ? receipt.digests : undefined
+    },
+    take(file) {
+      done.add(file)
+      progress.add(output.files[file]!.size)
+    },
+    deliver: (file, place, digests) => noting(() => upload(file, place, digests)),
+    publish: (folder) => noting(() => publish(folder)),
   }
   return {
-    index,
-    begun: () => held.size > 0 && !published,
-    published: () => published,
-    begin: () => destination.begin({ receipts: [...held.values()], publishing }, signal),
+    ...{ index, delivery, broken: () => broken, published: () => published },
+    async begin() {
+      await destination.begin(receipts.earlier(), signal)
+      for (const receipt of held.values())
+        if (receipt.digests && !(early && (await destination.holds(receipt, signal))))
+          held.set(receipt.name, withoutDigests(receipt))
+    },
     dropEarlier: async () => {
       if (!resume) await destination.abort(earlier.receipts)
     },
     failed: async () => {
       if (held.size > 0 && !published && !(await exists(record))) await destination.abort([...held.values()])
     },
-    delivery: { address: addressText(address), publish },
   }
 }
+
+const sum = (files: PlanOutput['files']): number => files.reduce((bytes, { size }) => bytes + size, 0)
 
 /** Reports how much of an output is uploaded. */
 function uploadProgress(listen: Listener, total: number): { add(bytes: number): void; end(): void } {

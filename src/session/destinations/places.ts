@@ -37,3 +37,26 @@ export const shownPlace = (output: PlanOutput, local: string): string => {
   const address = addressOf(output)
   return address ? addressText(address) : local
 }
+
+/**
+ * The outputs whose files can leave this machine before the end. An `evaluate` command needs the whole output, and so does the SHA-256
+ * of its files for the lineage. Without digests, nothing proves later what was in a file.
+ */
+export function earlyOutputs(
+  { outputs }: Plan,
+  { commands, sha256 = false, digests = true }: { commands: boolean; sha256?: boolean; digests?: boolean },
+): Set<number> {
+  const early = [...outputs.entries()].filter(
+    ([, output]) => addressOf(output) && !(commands && output.evaluate) && !sha256 && digests,
+  )
+  return new Set(early.map(([index]) => index))
+}
+
+/** Notes about outputs that are uploaded at the end although the disk is limited. */
+export const lateUploads = ({ outputs }: Plan, early: ReadonlySet<number>): string[] =>
+  outputs.flatMap((output, index) => {
+    const address = addressOf(output)
+    if (!address || early.has(index)) return []
+    const why = output.evaluate ? 'its evaluate command' : '--sha256 or --no-digests'
+    return [`--disk does not limit ${addressText(address)}: ${why} needs the whole output here until the end`]
+  })

@@ -7,6 +7,7 @@ import type { Bindings, Streaming } from '../../execute/types.js'
 import { flowOf, smallestFlow } from '../../plan/flow/flow.js'
 import type { Flow } from '../../plan/flow/types.js'
 import type { Plan } from '../../plan/types.js'
+import { earlyOutputs } from '../destinations/places.js'
 import type { Prepared } from '../plan.js'
 import { type AwayFile, awayFiles, type Sources } from './away.js'
 import { placed } from './models.js'
@@ -95,7 +96,7 @@ export interface Downloads {
 export async function planDownloads(prepared: Prepared): Promise<Downloads | undefined> {
   const away = await awayFiles(prepared)
   if (away.length === 0) return undefined
-  const options = { away: contentsOf(away) }
+  const options = { away: contentsOf(away), uploaded: earlyOutputs(prepared.plan, { commands: false }) }
   const [once, least] = [flowOf(prepared.plan, options), smallestFlow(prepared.plan, options)]
   return {
     bytes: once.transfer,
@@ -112,19 +113,21 @@ function tooSmall({ recipe }: Sources, plan: Plan, flow: Flow, disk: number) {
   const { phase, pieces } = flow.stages[flow.largest]!
   const first = pieces.flatMap((piece) => piece.tensors)[0]
   const contents = new Set(pieces.flatMap((piece) => piece.contents.flatMap((content) => flow.contents[content]!)))
-  const largest = [...contents].reduce((most, file) => (plan.files[file]!.size > plan.files[most]!.size ? file : most))
+  const largest = [...contents].sort((a, b) => plan.files[b]!.size - plan.files[a]!.size)[0]
   const what =
     phase.kind === 'batch' && first
       ? plan.outputs[first.output]!.tensors[first.tensor]!.name
       : phase.kind === 'shared'
         ? `what step ${stepOf(plan, phase.need)} does first with whole models`
-        : plan.files[largest]!.name
+        : largest === undefined
+          ? 'the output'
+          : plan.files[largest]!.name
   const error = fault(
     'disk-too-small',
     `--disk ${formatSize(disk)} is not enough for ${what}: the files that are needed together have ${formatSize(flow.leastDisk)}`,
     `this recipe needs --disk ${sizeFlag(flow.leastDisk)}`,
   )
-  const model = recipe.models.get(plan.models[plan.files[largest]!.model]!.name)
+  const model = largest === undefined ? undefined : recipe.models.get(plan.models[plan.files[largest]!.model]!.name)
   return model ? placed(recipe, model.at, error) : error
 }
 

@@ -213,10 +213,14 @@ async function refuseExisting(
 }
 
 /**
- * Makes the output's files at full size, with their headers. Keeps files of an interrupted run if size and header match.
- * Errors: `disk-full` before anything is written, `cannot-write`.
+ * Makes the output's files at full size, with their headers. Keeps files of an interrupted run if size and header match. `needsAll`:
+ * whether all of them are there at the same time, filled. Errors: `disk-full` before anything is written, `cannot-write`.
  */
-export async function preallocate(staging: Staging, files: readonly StagedFile[]): Promise<void> {
+export async function preallocate(
+  staging: Staging,
+  files: readonly StagedFile[],
+  { needsAll = true }: { readonly needsAll?: boolean } = {},
+): Promise<void> {
   await attempt(staging.output, 2, async () => {
     await dropOthers(staging.files, '', new Set(files.map(({ name }) => name)))
     let wanted = 0
@@ -225,7 +229,7 @@ export async function preallocate(staging: Staging, files: readonly StagedFile[]
       wanted += Math.max(0, size - (entry ? Number(entry.blocks) * 512 : 0))
     }
     const disk = await statfs(staging.files).catch(() => undefined)
-    if (disk && disk.blocks > 0 && disk.bavail * disk.bsize < wanted)
+    if (needsAll && disk && disk.blocks > 0 && disk.bavail * disk.bsize < wanted)
       throw fault(
         'disk-full',
         `${staging.output}: needs ${formatSize(wanted)}, but the disk has ${formatSize(disk.bavail * disk.bsize)} left`,

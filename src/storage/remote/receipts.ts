@@ -27,7 +27,8 @@ export async function writeReceipts(file: string, { receipts, publishing }: Earl
 
 function isReceipt(value: Partial<Receipt> | null): value is Receipt {
   if (typeof value?.name !== 'string' || !isCount(value.size)) return false
-  const { sha256, upload } = value
+  const { sha256, digests = [], upload } = value
+  if (!Array.isArray(digests) || digests.some((digest) => typeof digest !== 'string')) return false
   if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(sha256)) return false
   if (upload === undefined) return true
   const { id, partSize, parts } = upload

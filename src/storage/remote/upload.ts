@@ -27,9 +27,14 @@ export interface Receipt {
   readonly size: number
   /** Of a file that the hub holds: 64 hexadecimal digits. */
   readonly sha256?: string
+  /** Of what is in the file, if it is no longer on this machine. */
+  readonly digests?: readonly string[]
   /** Of a file in an S3 store: an upload that is not completed, with its parts in order. Null: not uploaded yet. */
   readonly upload?: { readonly id: string; readonly partSize: number; readonly parts: readonly (ReceivedPart | null)[] }
 }
+
+/** What is left of a file that can be made again. */
+export const withoutDigests = ({ digests: _, ...receipt }: Receipt): Receipt => receipt
 
 /** Whether everything of the file is uploaded. */
 export const isWhole = ({ upload, sha256 }: Receipt): boolean =>

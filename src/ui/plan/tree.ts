@@ -63,7 +63,7 @@ function outputBranch(output: PlanOutput): Branch {
   const size = `${counted(output.files.length, 'file')}, ${formatSize(bytes)}, ${counted(output.tensors.length, 'tensor')}`
   branches.push({ text: `${size} (${shares.join(', ')})` })
   if (addressIn(output.path) !== undefined)
-    branches.push({ text: `uploads ${formatSize(bytes)}, which needs as much local disk until the end` })
+    branches.push({ text: `uploads ${formatSize(bytes)}; without --disk it needs as much local disk until the end` })
   if (output.sidecars.length > 0)
     branches.push({ text: `other files: ${output.sidecars.map(({ name }) => printable(name)).join(', ')}` })
   return { text: `${printable(output.path)} from ${printable(output.from)}`, branches }
