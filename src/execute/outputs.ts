@@ -52,7 +52,7 @@ export async function stageWeights(
         name: withSlashes(path.relative(staging.files, files[index]!)),
         header: OUTPUT.write.encode(file.header),
       })),
-      { needsAll: !deliveries?.get(output)?.early },
+      !deliveries?.get(output)?.early,
     )
 }
 

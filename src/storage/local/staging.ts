@@ -216,11 +216,7 @@ async function refuseExisting(
  * Makes the output's files at full size, with their headers. Keeps files of an interrupted run if size and header match. `needsAll`:
  * whether all of them are there at the same time, filled. Errors: `disk-full` before anything is written, `cannot-write`.
  */
-export async function preallocate(
-  staging: Staging,
-  files: readonly StagedFile[],
-  { needsAll = true }: { readonly needsAll?: boolean } = {},
-): Promise<void> {
+export async function preallocate(staging: Staging, files: readonly StagedFile[], needsAll = true): Promise<void> {
   await attempt(staging.output, 2, async () => {
     await dropOthers(staging.files, '', new Set(files.map(({ name }) => name)))
     let wanted = 0
