@@ -15,7 +15,7 @@ export const OUT = memory.data(256 * 8, 16)
 /** A block's masks. */
 export const KEPT = memory.data(256 * 4, 16)
 /** A block's random words, and as many more as `randomWords` asks for. */
-export const WORDS = memory.data((256 + 32) * 4, 16)
+export const WORDS = memory.data((256 + 36) * 4, 16)
 const MAGNITUDE = memory.data<u32>([0x7fffffff])
 const NAN_KEY = memory.data<u32>([0x7fc00000])
 
