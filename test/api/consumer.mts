@@ -118,6 +118,13 @@ import {
   type ViewOptions,
   viewPlan,
   type ZipAnalysis,
+  type Downloads,
+  type NotRead,
+  planDownloads,
+  type SignatureOptions,
+  type Signed,
+  type SignOptions,
+  sign,
 } from 'terge'
 
 declare const signal: AbortSignal
@@ -191,6 +198,7 @@ export async function ran(prepared: Prepared): Promise<RunResult> {
     memory: 1e9,
     resume: true,
     work: 'work',
+    disk: 1e9,
     force: true,
     sync: false,
     digests: true,
@@ -230,6 +238,9 @@ export async function locked(): Promise<Lock> {
 
 export async function verified(lineagePath: string): Promise<boolean> {
   const options: Required<VerifyOptions> = {
+    key: 'pub.pem',
+    certificate: 'ca.pem',
+    signature: 'model.sig',
     recipeFolder: '.',
     reproduce: true,
     allowCommands: true,
@@ -240,6 +251,10 @@ export async function verified(lineagePath: string): Promise<boolean> {
   }
   const result: Verified = await verify(lineagePath, options)
   show(result.problems.map(formatDiagnostic), result.checked.files, result.checked.bytes, result.recipeFolder)
+  const signing: Required<SignOptions> = { key: 'key.pem', ignore: ['notes'], force: true, listen, signal }
+  const { path, text, files }: Signed = await sign('merged', signing)
+  const checks: SignatureOptions = { key: 'pub.pem' }
+  show(path, text, files, checks.key, result.signed, result.lineage)
   return result.ok && result.reproduced === true
 }
 
@@ -251,7 +266,8 @@ export async function compared(): Promise<readonly TensorDifference[]> {
     signal: fetching.signal ?? signal,
     filter: (name) => name.startsWith('model.'),
   }
-  const { overall, layers, tensors }: ModelDifference = await diff('a', 'hf:org/b@main', options)
+  const { overall, layers, tensors, notRead = [] }: ModelDifference = await diff('a', 'hf:org/b@main', options)
+  show(notRead.map(({ layout, as, why }: NotRead) => `${layout} ${as} ${why}`))
   const whole: OverallDifference = overall
   show(whole.tensors, whole.states.equal, whole.cosine, whole.l2)
   for (const { stack, layer, relativeL2 } of layers satisfies readonly LayerDifference[]) show(stack, layer, relativeL2)
@@ -369,6 +385,8 @@ export const viewed = async (): Promise<readonly string[]> => {
   const { plan: made } = await planned()
   const graph: PlanGraph = planGraph(made)
   show(graph.nodes.length, graph.edges.length)
-  const viewing: Required<ViewOptions> = { threads: 2, memory: 1e9 }
+  const downloads: Downloads | undefined = await planDownloads(await planned())
+  show(downloads?.bytes, downloads?.leastDisk)
+  const viewing: ViewOptions = { threads: 2, memory: 1e9, ...(downloads ? { downloads } : {}) }
   return drawn(made, viewPlan(made, viewing))
 }

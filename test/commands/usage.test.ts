@@ -64,7 +64,7 @@ test('unknown commands and flags, through the real command', async () => {
 const CASES: readonly (readonly [argv: readonly string[], text: string])[] = [
   [
     ['constructor'],
-    "error unknown-command: terge has no command 'constructor'\n  hint: commands: 'init', 'validate', 'plan', 'run', 'verify', 'report', 'merge', 'convert', 'inspect', 'diff', 'lock', 'import', and 2 more",
+    "error unknown-command: terge has no command 'constructor'\n  hint: commands: 'init', 'validate', 'plan', 'run', 'verify', 'sign', 'report', 'merge', 'convert', 'inspect', 'diff', 'lock', and 3 more",
   ],
   [['run'], 'error missing-argument: terge run requires RECIPE\n  hint: run terge run --help'],
   [['diff'], 'error missing-argument: terge diff requires A and B\n  hint: run terge diff --help'],
