@@ -6,6 +6,7 @@ import path from 'node:path'
 import { isIndex, withoutExtension } from '../checkpoints/containers/index.js'
 import { fault } from '../core/diagnostics.js'
 import { sha256 as sha256OfBytes } from '../core/digest.js'
+import { addressIn } from '../core/names/fileNames.js'
 import { LEAF, smallKernels, treeDigest } from '../kernels/index.js'
 import { FileProblem, fileFault, openRegular, readRegular } from '../storage/local/regular.js'
 import { MAX_LINEAGE, parseLineage } from './parse.js'
@@ -101,6 +102,12 @@ export async function readLineage(file: string): Promise<ReadLineage> {
  * `missing-lineage`, and those of `readLineage`.
  */
 export async function findLineage(given: string): Promise<ReadLineage> {
+  if (addressIn(given) !== undefined)
+    throw fault(
+      'missing-lineage',
+      `${given}: terge reads lineages on this machine`,
+      'download the output, or the lineage beside it, and give its path',
+    )
   const { base, name, dir } = path.parse(given)
   const entry = await stat(given).catch(() => undefined)
   if (entry?.isDirectory()) return readLineage(await lineageIn(given))

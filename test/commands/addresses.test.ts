@@ -33,4 +33,12 @@ test('a model at an address that terge can not read is missing, with a hint', as
   assert.match(err, /hint: download the model/)
 })
 
+for (const command of ['verify', 'report'])
+  test(`${command} of an output that was uploaded says what to do`, async () => {
+    const { code, err } = await terge([command, 's3://bucket/model'])
+    assert.is(code, 2)
+    assert.match(err, /missing-lineage: s3:\/\/bucket\/model: terge reads lineages on this machine/)
+    assert.match(err, /hint: download the output/)
+  })
+
 test.run()
