@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { plan, run } from '../../src/index.js'
 import type { Hub } from './server.js'
 import { type Bench, mean, repository, shards, withHub } from './setup.js'
 
@@ -79,5 +80,63 @@ test('a run with --disk fetches each file once, keeps within the size, and write
     assert.is(here.code, 0, here.err)
     assert.match(here.err, 'note: --disk has no effect')
   }))
+
+/** Does work in this process with the environment of a bench. */
+async function within<T>({ env }: Bench, work: () => Promise<T>): Promise<T> {
+  const before = Object.fromEntries(Object.keys(env).map((name) => [name, process.env[name]]))
+  Object.assign(process.env, env)
+  try {
+    return await work()
+  } finally {
+    for (const [name, value] of Object.entries(before))
+      if (value === undefined) delete process.env[name]
+      else process.env[name] = value
+  }
+}
+
+const isWhole = ({ path: name, header }: { readonly path: string; readonly header: boolean }): boolean =>
+  name.endsWith('.safetensors') && !header
+
+/** Aborts a run when the last but one file is asked for. */
+function abortLate(hub: Hub, stop: AbortController): void {
+  const asked = new Set<string>()
+  hub.options = {
+    ...hub.options,
+    disturb(request) {
+      if (!isWhole(request)) return undefined
+      asked.add(request.path)
+      if (asked.size < 8) return undefined
+      stop.abort()
+      return { stall: 100 }
+    },
+  }
+}
+
+test('an interrupted run with --resume continues without the files that it used, and writes the same bytes', () =>
+  withHub({ repositories: TWO }, (bench) =>
+    within(bench, async () => {
+      const { hub, folder, env, write } = bench
+      const file = write('recipe.yml', RECIPE)
+      const prepare = (output: string) => plan(file, { output: path.join(folder, output) })
+      const settings = { threads: 1, sync: false, resume: true, disk: 90_000 }
+      const stop = new AbortController()
+      abortLate(hub, stop)
+      const failed = await run(await prepare('streamed'), { ...settings, signal: stop.signal }).catch(
+        (error: unknown) => error,
+      )
+      assert.match(String(failed), 'finished work is kept, downloaded parts are kept')
+      assert.is(readdirSync(path.join(env.TERGE_CACHE!, 'work')).length, 1)
+      hub.options = { repositories: TWO }
+      const used = wholeFiles(hub)
+      hub.seen.length = 0
+      await run(await prepare('streamed'), settings)
+      const again = [...wholeFiles(hub).keys()]
+      assert.ok(again.length > 0 && again.length <= 3, again.join())
+      assert.ok(used.size >= 7)
+      assert.equal(readdirSync(path.join(env.TERGE_CACHE!, 'work')), [])
+      await run(await prepare('whole'), { threads: 1, sync: false })
+      same(folder, 'streamed', 'whole')
+    }),
+  ))
 
 test.run()

@@ -73,6 +73,8 @@ async function doStages(batch: StagedBatch, isChosen: (phase: Phase) => boolean)
     await doStage(batch, stage)
     const tensors = stage.pieces.flatMap((piece) => piece.tensors)
     if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
+    // A resumed run must not need again what goes now.
+    batch.flush()
     await drop(batch, stage.last)
     await deliverFiles(batch, stage.complete)
   }
