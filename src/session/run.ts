@@ -11,7 +11,7 @@ import { refuseNonFinite, remarkDiagnostics, remarksOf } from '../execute/remark
 import { executePlan } from '../execute/run.js'
 import type { Description, Executed, ExecuteOptions } from '../execute/types.js'
 import type { UnitRecord } from '../execute/units/records.js'
-import { surveyRanks } from '../execute/units/survey.js'
+import { openFactorings, surveyRanks } from '../execute/units/survey.js'
 import { buildLineage } from '../lineage/build.js'
 import type { Lineage } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
@@ -135,14 +135,20 @@ export const runWith = (prepared: Prepared, options: RunOptions, internals: RunI
 
 /** The plan with ranks by energy, which the tensors decide. Reads the tensors once. Any other plan is the same. */
 export const settled = async (prepared: Prepared, options: RunOptions): Promise<Prepared> =>
-  prepared.withRanks
-    ? prepared.withRanks(await surveyRanks(prepared.plan, prepared.bindings, executeOptions(prepared, options)))
-    : prepared
+  prepared.withRanks ? prepared.withRanks(await surveyed(prepared, options)) : prepared
+
+function surveyed(prepared: Prepared, options: RunOptions): ReturnType<typeof surveyRanks> {
+  const { plan, bindings } = prepared
+  const { listen = () => {}, ...rest } = options
+  const stream = { ...rest, listen, commands: false, finished: () => false, digests: false, sha256: false }
+  return withStream(prepared, { ...stream, survey: openFactorings(plan) }, (stream) =>
+    surveyRanks(plan, stream?.bindings ?? bindings, executeOptions(prepared, options, stream)),
+  )
+}
 
 async function runPaced(given: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
   const started = performance.now()
   if ((options.commands ?? 'refuse') === 'refuse') refuseCommands(given.recipe)
-  if (given.withRanks && options.disk !== undefined) throw openRanks()
   const prepared = withPlaces(await settled(given, options), options.work)
   const { plan, bindings, recipe, models, lock } = prepared
   const { commands = 'refuse' } = options
@@ -238,13 +244,6 @@ const withPlaces = (prepared: Prepared, work: string | undefined): Prepared => (
   ...prepared,
   bindings: { ...prepared.bindings, outputs: withWork(prepared.plan, prepared.bindings.outputs, work) },
 })
-
-const openRanks = (): Fault =>
-  fault(
-    'contradiction',
-    '--disk does not work with ranks by energy, which need all tensors before the run',
-    'remove --disk, or write rank in place of energy',
-  )
 
 export function executeOptions(
   { plan, recipe, models }: Prepared,

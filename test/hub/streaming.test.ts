@@ -1,52 +1,17 @@
 /** Runs that fetch their inputs a few files at a time, with the real command. */
-import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, run } from '../../src/index.js'
 import type { Hub } from './server.js'
-import { type Bench, mean, repository, shards, withHub } from './setup.js'
+import { mean, repository, shards, withHub } from './setup.js'
+import { peakOf, same, wholeFiles, within } from './streams.js'
 
 const A = shards(1, 6, 2)
 const B = shards(2, 6, 1)
 const RECIPE = mean('hf:org/a', 'hf:org/b')
 const TWO = { 'org/a': repository(A), 'org/b': repository(B) }
-
-/** The bytes of whole files that were sent, by path. */
-function wholeFiles({ seen }: Hub): Map<string, number> {
-  const sent = new Map<string, number>()
-  for (const { server, url, range, sent: bytes } of seen)
-    if (server === 'storage' && /^bytes=\d+-$/.test(range ?? 'bytes=0-')) {
-      const name = new URL(url, 'http://x').pathname
-      sent.set(name, (sent.get(name) ?? 0) + bytes)
-    }
-  return sent
-}
-
-/** The most bytes of weights that were in the folders of runs while `work` ran. */
-async function peakOf({ env }: Bench, work: () => Promise<void>): Promise<number> {
-  const root = path.join(env.TERGE_CACHE!, 'work')
-  let peak = 0
-  const timer = setInterval(() => {
-    let bytes = 0
-    for (const name of existsSync(root) ? readdirSync(root, { recursive: true, encoding: 'utf8' }) : []) {
-      const entry = statSync(path.join(root, name), { throwIfNoEntry: false })
-      if (entry?.isFile()) bytes += entry.size
-    }
-    peak = Math.max(peak, bytes)
-  }, 5)
-  try {
-    await work()
-  } finally {
-    clearInterval(timer)
-  }
-  return peak
-}
-
-const same = (folder: string, a: string, b: string): void => {
-  for (const name of ['model.safetensors', 'config.json', 'lineage.json'])
-    assert.ok(readFileSync(path.join(folder, a, name)).equals(readFileSync(path.join(folder, b, name))), name)
-}
 
 test('a run with --disk fetches each file once, keeps within the size, and writes the same bytes', () =>
   withHub({ repositories: TWO }, async (bench) => {
@@ -80,19 +45,6 @@ test('a run with --disk fetches each file once, keeps within the size, and write
     assert.is(here.code, 0, here.err)
     assert.match(here.err, 'note: --disk has no effect')
   }))
-
-/** Does work in this process with the environment of a bench. */
-async function within<T>({ env }: Bench, work: () => Promise<T>): Promise<T> {
-  const before = Object.fromEntries(Object.keys(env).map((name) => [name, process.env[name]]))
-  Object.assign(process.env, env)
-  try {
-    return await work()
-  } finally {
-    for (const [name, value] of Object.entries(before))
-      if (value === undefined) delete process.env[name]
-      else process.env[name] = value
-  }
-}
 
 const isWhole = ({ path: name, header }: { readonly path: string; readonly header: boolean }): boolean =>
   name.endsWith('.safetensors') && !header

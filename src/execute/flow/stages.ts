@@ -32,7 +32,7 @@ export async function shareInStages(batch: StagedBatch): Promise<void> {
   const isKnown = knowledge(engine, streaming)
   if (!claims.isEmpty) for (const unit of units.shared()) if (isKnown(unit)) await isShared(engine, unit)
   if (!streaming.flow.stages.some(({ phase }) => phase.kind === 'statistics')) await batch.statistics()
-  await doStages(batch, ({ kind }) => kind !== 'batch')
+  await doStages(batch, ({ kind }) => kind === 'statistics' || kind === 'shared')
 }
 
 /** Makes the outputs' tensors. Those of an earlier run whose inputs are known are taken over without fetching a file. */
@@ -50,8 +50,18 @@ export async function mergeInStages(batch: StagedBatch): Promise<void> {
   engine.progress.end()
 }
 
+/** Does factorings only to find their ranks. `survey` does some of them. */
+export const surveyInStages = (
+  batch: StagedBatch,
+  survey: (factorings: readonly number[]) => Promise<void>,
+): Promise<void> => doStages(batch, ({ kind }) => kind === 'survey', survey)
+
 /** Does the stages of the phases that are chosen. Those before them are done. */
-async function doStages(batch: StagedBatch, isChosen: (phase: Phase) => boolean): Promise<void> {
+async function doStages(
+  batch: StagedBatch,
+  isChosen: (phase: Phase) => boolean,
+  survey?: (factorings: readonly number[]) => Promise<void>,
+): Promise<void> {
   const { engine, streaming } = batch
   const { flow, supply } = streaming
   const left = stagesLeft(batch, isChosen)
@@ -71,6 +81,7 @@ async function doStages(batch: StagedBatch, isChosen: (phase: Phase) => boolean)
     const fresh = next?.needs.filter((file) => !(flow.again && stage.last.includes(file)))
     supply.ahead(fresh ?? [], stage.beside)
     await doStage(batch, stage)
+    await survey?.(stage.pieces.flatMap(({ factorings = [] }) => factorings))
     const tensors = stage.pieces.flatMap((piece) => piece.tensors)
     if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
     // A resumed run must not need again what goes now.
@@ -82,9 +93,9 @@ async function doStages(batch: StagedBatch, isChosen: (phase: Phase) => boolean)
 
 /** The work of a stage that is not about tensors of outputs. */
 async function doStage({ engine, analyses, judge, statistics }: StagedBatch, { phase, pieces }: Stage): Promise<void> {
-  if (pieces.length === 0 || phase.kind === 'batch') return
+  if (pieces.length === 0) return
   if (phase.kind === 'statistics') await statistics()
-  else await doSharedUnit(engine, engine.units.unit(phase.need), analyses, judge)
+  if (phase.kind === 'shared') await doSharedUnit(engine, engine.units.unit(phase.need), analyses, judge)
 }
 
 function stagesLeft({ engine, streaming }: StagedBatch, isChosen: (phase: Phase) => boolean): Stage[] {

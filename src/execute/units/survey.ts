@@ -4,6 +4,7 @@ import { factorPlaces } from '../../kernels/held/index.js'
 import type { Plan } from '../../plan/types.js'
 import { compileFactoring } from '../compile/tensor.js'
 import { leafValues } from '../findings.js'
+import { shareInStages, surveyInStages } from '../flow/stages.js'
 import { refuseInterrupted } from '../interrupted.js'
 import { openPool } from '../pools/threads.js'
 import { openRun } from '../run.js'
@@ -11,10 +12,15 @@ import { schedule } from '../schedule/schedule.js'
 import type { Bindings, ExecuteOptions } from '../types.js'
 import { roomOf } from './room.js'
 import { doShared } from './shared.js'
+import type { OutputFiles } from './tensors.js'
 import type { Engine } from './types.js'
 
 /** Whether ranks of the plan are only bounds. */
 export const hasOpenRanks = ({ factorings }: Plan): boolean => factorings.some(isOpen)
+
+/** The factorings whose ranks a survey finds: indexes into `Plan.factorings`. */
+export const openFactorings = ({ factorings }: Plan): number[] =>
+  [...factorings.keys()].filter((index) => isOpen(factorings[index]!))
 
 const isOpen = ({ work }: Plan['factorings'][number]): boolean => work.options.energy !== undefined
 
@@ -27,7 +33,7 @@ export async function surveyRanks(
   await options.before?.()
   const { works, analyses, threads, mode } = await openRun(plan, bindings, [], { ...options, digests: false })
   const { signal, findings, kernels, digests } = works
-  const open = [...plan.factorings.entries()].filter(([, factoring]) => isOpen(factoring))
+  const open = openFactorings(plan)
   const ranks = new Map<string, number>()
   const pool = await (options.openPool ?? openPool)({
     ...{ threads, mode, signal, ...roomOf(plan) },
@@ -36,9 +42,26 @@ export async function surveyRanks(
   })
   const engine: Engine = { ...works, pool }
   try {
-    await doShared(engine, analyses)
+    const { streaming } = options
+    if (streaming) {
+      const files: OutputFiles = { readable: plan.files.length, first: new Map(), paths: [] }
+      const nothing = async () => {}
+      const batch = { engine, streaming, analyses, files, statistics: nothing, deliver: undefined, flush: () => {} }
+      await shareInStages(batch)
+      await surveyInStages(batch, survey)
+    } else {
+      await doShared(engine, analyses)
+      await survey(open)
+    }
+  } finally {
+    await pool.close()
+    await analyses.close()
+  }
+  return (step, tensor) => ranks.get(keyOf(step, tensor))
+
+  async function survey(some: readonly number[]): Promise<void> {
     await schedule(
-      open.map(([index]) => compileFactoring(plan, index, digests, findings)),
+      some.map((index) => compileFactoring(plan, index, digests, findings)),
       pool,
       {
         math: kernels.math,
@@ -65,11 +88,7 @@ export async function surveyRanks(
       },
     )
     refuseInterrupted(signal)
-  } finally {
-    await pool.close()
-    await analyses.close()
   }
-  return (step, tensor) => ranks.get(keyOf(step, tensor))
 }
 
 const keyOf = (step: string, tensor: string): string => JSON.stringify([step, tensor])

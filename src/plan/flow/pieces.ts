@@ -1,4 +1,5 @@
 /** The work of a plan in phases, and in each phase the pieces of work that read the same files. */
+import { factoringInputs } from '../../expr/cost.js'
 import type { Expr } from '../../expr/types.js'
 import { partsOf } from '../../expr/walk.js'
 import { storedOf } from '../../views/stored.js'
@@ -58,6 +59,7 @@ export function thingsOf(plan: Plan, { away, uploaded = new Set(), finished = ()
 export interface Piece {
   readonly things: readonly number[]
   readonly tensors: readonly TensorPlace[]
+  readonly factorings?: readonly number[]
 }
 
 export interface PhasePieces {
@@ -67,7 +69,7 @@ export interface PhasePieces {
 
 /** The phases of a run, in its order: what many tensors need, then the outputs. */
 export function phasesOf(plan: Plan, things: Things, options: FlowOptions): PhasePieces[] {
-  const { finished = () => false, digests = true } = options
+  const { finished = () => false, digests = true, survey } = options
   const reads = readerOf(plan, things)
   const all = [...things.sizes.keys()].filter((thing) => things.files[thing]!.length > 0)
   const open = [...plan.outputs.keys()].filter((output) => !finished(output))
@@ -78,7 +80,7 @@ export function phasesOf(plan: Plan, things: Things, options: FlowOptions): Phas
   })
   const phases: PhasePieces[] = []
   const statistics = union(
-    open.flatMap((output) =>
+    (survey ? [] : open).flatMap((output) =>
       plan.outputs[output]!.tensors.flatMap(({ expr }) =>
         partsOf([expr]).flatMap((part) => (part.kind === 'merge' ? (part.statistics ?? []).map(reads) : [])),
       ),
@@ -94,6 +96,13 @@ export function phasesOf(plan: Plan, things: Things, options: FlowOptions): Phas
         need.kind === 'analysis' ? tensorsOf(plan.analyses[need.index]!) : plan.scopes[need.index]!.tensors
       phases.push(whole({ kind: 'shared', need }, judged ? all : union(tensors.map(({ expr }) => reads(expr)))))
     }
+  if (survey) {
+    const pieces = survey.map((index): Piece => {
+      const things = union(factoringInputs(plan.factorings[index]!).map(({ part }) => reads(part)))
+      return { things, tensors: [], factorings: [index] }
+    })
+    return [...phases, { phase: { kind: 'survey' }, pieces }]
+  }
   const first = batches.findIndex(([output]) => !plan.outputs[output!]!.check)
   for (const [batch, outputs] of batches.entries()) {
     const pieces = piecesOf(plan, things, outputs, reads, options)

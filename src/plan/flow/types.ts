@@ -13,6 +13,8 @@ export type Phase =
   | { readonly kind: 'statistics' }
   /** An analysis or a scope. */
   | { readonly kind: 'shared'; readonly need: Need }
+  /** Factorings that are done only to find their ranks. */
+  | { readonly kind: 'survey' }
   /** Outputs that are made together. `first`: the first that are published. */
   | { readonly kind: 'batch'; readonly outputs: readonly number[]; readonly first: boolean }
 
@@ -21,6 +23,8 @@ export interface StagePiece {
   /** Contents: indexes into `Flow.contents`. */
   readonly contents: readonly number[]
   readonly tensors: readonly TensorPlace[]
+  /** Of a survey: indexes into `Plan.factorings`. */
+  readonly factorings?: readonly number[]
 }
 
 /** Work that becomes possible when some files are there. */
@@ -64,6 +68,8 @@ export interface FlowOptions {
   readonly digests?: boolean
   /** Whether an output exists already. Default: none does. */
   readonly finished?: (output: number) => boolean
+  /** A survey of these factorings in place of outputs: indexes into `Plan.factorings`. */
+  readonly survey?: readonly number[]
   /** Whether a tensor is to be made. Default: all are. */
   readonly own?: (output: number, tensor: number) => boolean
 }

@@ -4,6 +4,7 @@ import { formatSize, sizeFlag } from '../../core/sizes.js'
 import { withChecks } from '../../execute/commands/checks.js'
 import type { Listener } from '../../execute/events.js'
 import type { Bindings, Streaming } from '../../execute/types.js'
+import { openFactorings } from '../../execute/units/survey.js'
 import { flowOf, smallestFlow } from '../../plan/flow/flow.js'
 import type { Flow } from '../../plan/flow/types.js'
 import type { Plan } from '../../plan/types.js'
@@ -22,6 +23,8 @@ export interface StreamOptions {
   /** Whether commands run, which need checkpoints of their own. */
   readonly commands: boolean
   readonly finished: (output: number) => boolean
+  /** A survey of these factorings in place of a run. */
+  readonly survey?: readonly number[]
   /** Outputs whose files leave this machine when they are complete. Default: none. */
   readonly uploaded?: ReadonlySet<number>
   readonly listen: Listener
@@ -61,14 +64,24 @@ export async function withStream<T>(
 /** Undefined if everything is on this machine. */
 async function openStream(sources: Prepared, disk: number, options: StreamOptions): Promise<OpenStream | undefined> {
   const { bindings } = sources
-  const { digests = true, sha256 = false, resume = false, finished, uploaded = new Set(), listen, signal } = options
+  const { digests = true, sha256 = false, resume = false, finished, uploaded = new Set(), survey } = options
+  const { listen, signal } = options
   const away = await awayFiles(sources)
   if (away.length + uploaded.size === 0) {
-    options.listen({ kind: 'notice', message: '--disk has no effect: all files of the models are on this machine' })
+    // A survey is followed by a run, which says so.
+    const message = '--disk has no effect: all files of the models are on this machine'
+    if (!survey) listen({ kind: 'notice', message })
     return undefined
   }
   const { plan } = options.commands ? withChecks(sources.plan, bindings) : sources
-  const flow = flowOf(plan, { away: contentsOf(away), disk, digests, finished, uploaded })
+  const flow = flowOf(plan, {
+    away: contentsOf(away),
+    disk,
+    digests,
+    finished,
+    uploaded,
+    ...(survey ? { survey } : {}),
+  })
   if (flow.leastDisk > disk) throw tooSmall(sources, plan, flow, disk)
   const supply = await openSupply(away, { disk, resume, sha256, listen, signal })
   return {
@@ -85,8 +98,8 @@ export interface Downloads {
   readonly leastDisk: number
   /** Bytes that a run with this `disk` fetches: more if files have to come again. */
   readonly bytesAtLeast: number
-  /** The least `disk` with which each file comes once. */
-  readonly diskForOnce: number
+  /** The least `disk` with which each file comes once. Absent if files have to come for a survey of ranks first. */
+  readonly diskForOnce?: number
 }
 
 /**
@@ -96,13 +109,18 @@ export interface Downloads {
 export async function planDownloads(prepared: Prepared): Promise<Downloads | undefined> {
   const away = await awayFiles(prepared)
   if (away.length === 0) return undefined
-  const options = { away: contentsOf(away), uploaded: earlyOutputs(prepared.plan, { commands: false }) }
-  const [once, least] = [flowOf(prepared.plan, options), smallestFlow(prepared.plan, options)]
+  const { plan } = prepared
+  const options = { away: contentsOf(away), uploaded: earlyOutputs(plan, { commands: false }) }
+  const [once, least] = [flowOf(plan, options), smallestFlow(plan, options)]
+  // The files come for the survey, and again for the run.
+  const survey = prepared.withRanks
+    ? smallestFlow(plan, { ...options, survey: openFactorings(plan), digests: false })
+    : undefined
   return {
     bytes: once.transfer,
-    leastDisk: least.leastDisk,
-    bytesAtLeast: least.transfer,
-    diskForOnce: once.leastDisk,
+    leastDisk: Math.max(least.leastDisk, survey?.leastDisk ?? 0),
+    bytesAtLeast: least.transfer + (survey?.transfer ?? 0),
+    ...(survey ? {} : { diskForOnce: once.leastDisk }),
   }
 }
 

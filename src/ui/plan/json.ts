@@ -7,5 +7,6 @@ export const planJson = ({ data, threads, memory, limit, downloads }: PlanView):
 
 const inJson = ({ bytes, leastDisk, bytesAtLeast, diskForOnce }: NonNullable<PlanView['downloads']>) => ({
   ...{ bytes, least_disk: leastDisk },
-  ...{ bytes_at_least_disk: bytesAtLeast, disk_for_each_once: diskForOnce },
+  bytes_at_least_disk: bytesAtLeast,
+  ...(diskForOnce === undefined ? {} : { disk_for_each_once: diskForOnce }),
 })

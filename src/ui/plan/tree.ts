@@ -128,10 +128,8 @@ function memoryText({ threads, memory, limit }: PlanView): string {
 function downloadBranches({ downloads }: PlanView): Branch[] {
   if (!downloads) return []
   const { bytes, leastDisk, bytesAtLeast, diskForOnce } = downloads
-  const again =
-    bytesAtLeast > bytes
-      ? `, and ${formatSize(bytesAtLeast)} are downloaded then: each file once from --disk ${sizeFlag(diskForOnce)}`
-      : ''
+  const once = diskForOnce === undefined ? '' : `; each file comes once with --disk ${sizeFlag(diskForOnce)}`
+  const again = bytesAtLeast > bytes ? `, with which ${formatSize(bytesAtLeast)} are downloaded${once}` : ''
   return [{ text: `to download: ${formatSize(bytes)}; the least is --disk ${sizeFlag(leastDisk)}${again}` }]
 }
 
