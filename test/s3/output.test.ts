@@ -65,6 +65,17 @@ test('an output in a store has the bytes and the lineage of one on a disk', () =
     const again = await run(['run', 'recipe.yml'])
     assert.is(again.code, 2)
     assert.match(again.err, 'output-exists')
+    const seen = s3.seen.length
+    const kept = await run(['run', 'recipe.yml', '--resume'])
+    assert.is(kept.code, 0, kept.err)
+    assert.ok(
+      s3.seen.slice(seen).every(({ method }) => method === 'GET'),
+      'it is published already',
+    )
+    s3.options.buckets.bucket!['made/merged/config.json'] = { bytes: Buffer.from('{}') }
+    const changed = await run(['run', 'recipe.yml', '--resume'])
+    assert.is(changed.code, 2)
+    assert.match(changed.err, 'output-exists')
     const forced = await run(['run', 'recipe.yml', '--force'])
     assert.is(forced.code, 0, forced.err)
     assert.match(forced.out, 's3://bucket/made/merged: 2 tensors')

@@ -19,6 +19,7 @@ import {
 } from '../../storage/remote/upload.js'
 import { openDestination, smallNames, weightNames } from './open.js'
 import { addressOf } from './places.js'
+import { notePublished } from './published.js'
 
 /** Milliseconds between records of parts. A file's upload is recorded at once. */
 const PAUSE = 2000
@@ -30,7 +31,7 @@ const MOST_SMALL = 2 ** 31
  * kept after a failure. `early`: outputs whose files leave as soon as they are complete. Returns what was published, by output.
  */
 export async function withDeliveries(
-  { outputs }: Plan,
+  { outputs, digest }: Plan,
   bindings: Bindings,
   execution: ExecuteOptions,
   early: ReadonlySet<number>,
@@ -43,9 +44,9 @@ export async function withDeliveries(
     const address = addressOf(output)
     if (!address || finished(index)) continue
     const destination = await openDestination(output, address, { force, notice })
-    const record = placeOf(bindings.outputs[index]!, output.layout).uploads
-    const earlier = await readReceipts(record)
-    const one = { index, output, address, destination, record, earlier, early: early.has(index) }
+    const local = bindings.outputs[index]!
+    const earlier = await readReceipts(placeOf(local, output.layout).uploads)
+    const one = { index, output, address, destination, local, plan: digest, earlier, early: early.has(index) }
     opened.push(openOne(one, execution))
   }
   if (opened.length > 0) await executeOpened(opened, execution, work)
@@ -82,8 +83,10 @@ interface Opening {
   readonly output: PlanOutput
   readonly address: OutputAddress
   readonly destination: Destination
-  /** The path of the record. */
-  readonly record: string
+  /** Its local path. */
+  readonly local: string
+  /** The digest of the plan. */
+  readonly plan: string
   readonly earlier: Earlier
   /** Whether files are uploaded as soon as they are complete. */
   readonly early: boolean
@@ -139,7 +142,8 @@ function receiptsIn(record: string, { receipts, publishing: before }: Earlier): 
 }
 
 function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): Opened {
-  const { index, output, address, destination, record, earlier, early } = opening
+  const { index, output, address, destination, local, plan, earlier, early } = opening
+  const record = placeOf(local, output.layout).uploads
   const { held, note, ...receipts } = receiptsIn(record, resume ? earlier : { receipts: [], publishing: false })
   const names = weightNames(output, address)
   const progress = uploadProgress(listen, sum(output.files))
@@ -159,16 +163,17 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
     await note({ ...(await destination.upload(one, options)), ...(digests ? { digests } : {}) })
     done.add(file)
   }
-  const placeOf = (folder: string, name: string): string => path.join(folder, ...name.split('/'))
+  const stagedAt = (folder: string, name: string): string => path.join(folder, ...name.split('/'))
   const publish = async (folder: string): Promise<void> => {
-    for (const [file, name] of names.entries()) if (!done.has(file)) await upload(file, placeOf(folder, name))
+    for (const [file, name] of names.entries()) if (!done.has(file)) await upload(file, stagedAt(folder, name))
     progress.end()
     const small: SmallFile[] = []
     for (const name of smallNames(output, address))
-      small.push({ name, content: await readRegular(placeOf(folder, name), { most: MOST_SMALL }) })
+      small.push({ name, content: await readRegular(stagedAt(folder, name), { most: MOST_SMALL }) })
     await receipts.publish()
     const whole = names.map((name) => held.get(name)!)
     published = await destination.publish(whole, small, signal)
+    await notePublished(local, plan, whole, small)
   }
   const delivery: Delivery = {
     ...{ address: addressText(address), early },

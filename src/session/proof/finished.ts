@@ -23,6 +23,7 @@ import type { Digest, Lineage, LineageFile } from '../../lineage/types.js'
 import { partsIn } from '../../plan/placements.js'
 import type { Plan } from '../../plan/types.js'
 import { settleStaging } from '../../storage/local/staging.js'
+import { publishedLineage } from '../destinations/published.js'
 import { adapterFile } from '../opened/adapterFile.js'
 import type { OpenedModel } from '../opened/models.js'
 
@@ -59,14 +60,21 @@ export async function findFinished(checking: Checking): Promise<Map<number, Find
   const { plan, bindings, listen } = checking
   const findings = new Map<number, Finding>()
   let inputs: Promise<Input[]> | undefined
+  const inputsOnce = () => (inputs ??= digestInputs(checking))
   for (const index of plan.outputs.keys()) {
+    const elsewhere = await publishedLineage(plan, index, bindings.outputs[index]!, checking.signal)
+    if (elsewhere !== undefined) {
+      const finding = await check(checking, index, elsewhere, inputsOnce, async () => undefined)
+      if ('lineage' in finding) findings.set(index, finding)
+      continue
+    }
     const file = lineagePathOf(plan, bindings, index)
     if (!(await exists(bindings.outputs[index]!))) {
       if (await exists(file)) findings.set(index, { reason: `${path.basename(file)} exists without its model` })
       continue
     }
     listen({ kind: 'step', step: 'resume', text: `checking ${bindings.outputs[index]!}` })
-    const finding = await check(checking, index, file, () => (inputs ??= digestInputs(checking)))
+    const finding = await check(checking, index, file, inputsOnce, otherFiles)
     findings.set(index, finding)
     if ('lineage' in finding)
       await settleStaging(bindings.outputs[index]!, { kind: plan.outputs[index]!.layout, drop: true })
@@ -79,6 +87,7 @@ async function check(
   index: number,
   file: string,
   inputs: () => Promise<Input[]>,
+  others: typeof otherFiles,
 ): Promise<Finding> {
   let lineage: Lineage
   try {
@@ -90,7 +99,7 @@ async function check(
   const reason =
     (await otherPlan(checking, index, lineage)) ??
     otherInputs(lineage, await inputs()) ??
-    (await otherFiles(checking, lineage, path.dirname(file)))
+    (await others(checking, lineage, path.dirname(file)))
   return reason === undefined ? { lineage } : { reason }
 }
 

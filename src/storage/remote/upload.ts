@@ -2,6 +2,7 @@
  * Outputs that are not on this machine. Files are uploaded one by one and stay invisible; `publish` makes all of them visible
  * together. What an upload leaves is a receipt: a later run, or another machine, can publish or remove it.
  */
+import { createHash } from 'node:crypto'
 import { type ExitCode, type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 
@@ -56,6 +57,22 @@ export interface SmallFile {
   readonly content: Uint8Array
 }
 
+/** What identifies a small file in any place. Plain data. */
+export interface SmallMark {
+  readonly name: string
+  readonly size: number
+  readonly md5: string
+  readonly sha256: string
+  /** Git's SHA-1. */
+  readonly git: string
+}
+
+export function markOf({ name, content }: SmallFile): SmallMark {
+  const hash = (kind: string, head = ''): string => createHash(kind).update(head).update(content).digest('hex')
+  const git = hash('sha1', `blob ${content.length}\0`)
+  return { name, size: content.length, md5: hash('md5'), sha256: hash('sha256'), git }
+}
+
 /** What an earlier run of the same output left. */
 export interface Earlier {
   readonly receipts: readonly Receipt[]
@@ -76,6 +93,8 @@ export interface Destination {
   upload(file: UploadFile, options?: UploadOptions): Promise<Receipt>
   /** Whether what a receipt speaks of is still there. */
   holds(receipt: Receipt, signal?: AbortSignal): Promise<boolean>
+  /** Whether exactly this output is visible. */
+  has(receipts: readonly Receipt[], small: readonly SmallMark[], signal?: AbortSignal): Promise<boolean>
   /** Makes all files visible. Can be repeated after a failure. Files of the model that was there and is replaced are removed. */
   publish(receipts: readonly Receipt[], small: readonly SmallFile[], signal?: AbortSignal): Promise<Published>
   /** Removes what was uploaded and is not published. Never throws. */

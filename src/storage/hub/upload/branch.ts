@@ -1,11 +1,10 @@
 /** The branch of an output: what it has, and how it is made if it is missing. */
-import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { mapEach } from '../../../core/collections/eachOf.js'
 import { type ExitCode, Fault } from '../../../core/diagnostics.js'
 import { quote } from '../../../core/suggest.js'
 import { RequestError } from '../../remote/request.js'
-import { existsAlready, type Receipt, type SmallFile, type UploadPlan } from '../../remote/upload.js'
+import { existsAlready, type Receipt, type SmallMark, type UploadPlan } from '../../remote/upload.js'
 import { hubFault, type Subject } from '../faults.js'
 import { commitOf, type HubFile, listFolder } from '../repository.js'
 import type { HubSettings } from '../settings.js'
@@ -141,7 +140,7 @@ export async function hasOutput(
   output: HubOutput,
   commit: string,
   receipts: readonly Receipt[],
-  small: readonly SmallFile[],
+  small: readonly SmallMark[],
   signal: AbortSignal | undefined,
 ): Promise<boolean> {
   const own = ownNames(output)
@@ -149,13 +148,9 @@ export async function hasOutput(
   if ([...files.keys()].some((name) => !own.has(name) && output.plan.belongs(name))) return false
   return (
     receipts.every(({ name, sha256 }) => files.get(name)?.blob === sha256) &&
-    small.every(({ name, content }) => {
+    small.every(({ name, sha256, git }) => {
       const found = files.get(name)
-      return found?.blob === (found?.sha256 ? hashOf(content) : gitHash(content))
+      return found?.blob === (found?.sha256 ? sha256 : git)
     })
   )
 }
-
-export const hashOf = (content: Uint8Array): string => createHash('sha256').update(content).digest('hex')
-const gitHash = (content: Uint8Array): string =>
-  createHash('sha1').update(`blob ${content.length}\0`).update(content).digest('hex')

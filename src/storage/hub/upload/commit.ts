@@ -2,9 +2,9 @@
 import { fault } from '../../../core/diagnostics.js'
 import { quote } from '../../../core/suggest.js'
 import { RequestError } from '../../remote/request.js'
-import { type Published, type Receipt, type SmallFile, uploadLost } from '../../remote/upload.js'
+import { markOf, type Published, type Receipt, type SmallFile, uploadLost } from '../../remote/upload.js'
 import { isCommit } from '../repository.js'
-import { apiOf, type HubBranch, hashOf, hasOutput, headOf, staleFiles } from './branch.js'
+import { apiOf, type HubBranch, hasOutput, headOf, staleFiles } from './branch.js'
 import { askBatch, type LfsPlace, sendObject } from './lfs.js'
 import { post } from './requests.js'
 
@@ -22,7 +22,8 @@ export async function commitOutput(
 ): Promise<Published> {
   const { settings, branch, reference } = output
   const { signal } = place
-  const has = (commit: string) => hasOutput(output, commit, receipts, small, signal)
+  const marks = small.map(markOf)
+  const has = (commit: string) => hasOutput(output, commit, receipts, marks, signal)
   const head = await headOf(output, 1, signal)
   // The answer to an earlier attempt, or the end of an earlier run, may have been lost.
   if (head !== undefined && (await has(head))) return { revision: head }
@@ -79,7 +80,7 @@ async function commitLines(
   for (const { name, sha256, size } of receipts) lines.push(lfs(name, sha256!, size))
   for (const { name, content } of small) {
     if (large.has(name)) {
-      const object = { sha256: hashOf(content), size: content.length }
+      const object = { sha256: markOf({ name, content }).sha256, size: content.length }
       await sendObject(place, object, content)
       lines.push(lfs(name, object.sha256, object.size))
     } else {

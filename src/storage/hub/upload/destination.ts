@@ -5,7 +5,7 @@
 import { fault } from '../../../core/diagnostics.js'
 import { sha256Of, withFile } from '../../remote/bodies.js'
 import type { Destination, Receipt, UploadFile, UploadOptions } from '../../remote/upload.js'
-import { explained, type HubBranch, type HubOutput, headOf, makeMissing, refuseExisting } from './branch.js'
+import { explained, type HubBranch, type HubOutput, hasOutput, headOf, makeMissing, refuseExisting } from './branch.js'
 import { commitOutput } from './commit.js'
 import { isHeld, type LfsPlace, sendObject } from './lfs.js'
 import { checkRights } from './rights.js'
@@ -45,6 +45,10 @@ export function hubDestination(given: HubOutput): Destination {
         await makeMissing(output, signal)
         return isHeld(placeOf(signal), { sha256, size })
       }),
+    async has(receipts, small, signal) {
+      const head = await headOf(output, 2, signal)
+      return head !== undefined && hasOutput(output, head, receipts, small, signal)
+    },
     publish: (receipts, small, signal) =>
       explained(output, 1, async () => {
         await makeMissing(output, signal)

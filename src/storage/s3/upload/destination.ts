@@ -8,7 +8,16 @@ import { RequestError } from '../../remote/request.js'
 import { type Destination, type Earlier, existsAlready, isWhole, type Receipt } from '../../remote/upload.js'
 import { bare } from '../request.js'
 import { abortUpload, listParts, listUploads } from './multipart.js'
-import { explained, isThere, objectsThere, ownNames, publishObjects, type S3Output, targetOf } from './output.js'
+import {
+  explained,
+  hasObjects,
+  isThere,
+  objectsThere,
+  ownNames,
+  publishObjects,
+  type S3Output,
+  targetOf,
+} from './output.js'
 import { sendFile } from './sendFile.js'
 
 /** Uploads of other runs that are older count as left over, in milliseconds. */
@@ -23,6 +32,7 @@ export const s3Destination = (output: S3Output): Destination => ({
     return explained(output, file.name, send)
   },
   holds: (receipt, signal) => holds(output, receipt, signal),
+  has: (receipts, small, signal) => hasObjects(output, receipts, small, signal),
   async publish(receipts, small, signal) {
     await explained(output, undefined, () => publishObjects(output, receipts, small, signal))
     return {}

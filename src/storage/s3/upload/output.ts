@@ -4,7 +4,14 @@ import path from 'node:path'
 import { eachOf, mapEach } from '../../../core/collections/eachOf.js'
 import type { ExitCode } from '../../../core/diagnostics.js'
 import { RequestError } from '../../remote/request.js'
-import { type Receipt, type ReceivedPart, type SmallFile, type UploadPlan, uploadLost } from '../../remote/upload.js'
+import {
+  type Receipt,
+  type ReceivedPart,
+  type SmallFile,
+  type SmallMark,
+  type UploadPlan,
+  uploadLost,
+} from '../../remote/upload.js'
 import { type S3Subject, s3Fault } from '../faults.js'
 import { findObject, listObjects, type S3File } from '../list.js'
 import { bare } from '../request.js'
@@ -87,6 +94,29 @@ async function complete(output: S3Output, receipt: Receipt, signal: AbortSignal 
     // The answer of an earlier attempt may have been lost.
     if (!(await isThere(output, receipt, signal))) throw uploadLost(output.reference, receipt.name)
   }
+}
+
+/** Whether exactly this output is there, with its marker and nothing else of a model. */
+export async function hasObjects(
+  output: S3Output,
+  receipts: readonly Receipt[],
+  small: readonly SmallMark[],
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const found = new Map((await objectsThere(output, 2, signal)).map((file) => [file.name, file]))
+  const wanted = [
+    ...receipts.map((receipt) => ({ name: receipt.name, size: receipt.size, etag: etagOf(receipt) })),
+    ...small.map(({ name, size, md5 }) => ({ name, size, etag: md5 })),
+  ]
+  const others = output.marker === undefined ? 0 : 1
+  return (
+    found.size === wanted.length + others &&
+    (output.marker === undefined || found.has(output.marker)) &&
+    wanted.every(({ name, size, etag }) => {
+      const file = found.get(name)
+      return file?.size === size && bare(file.etag).toLowerCase() === etag
+    })
+  )
 }
 
 /** Makes an output visible: files with tensors, small files in their order, marker. */
