@@ -1,11 +1,13 @@
 /** Runs that fetch their inputs a few files at a time, with the real command. */
+import { spawn } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, run } from '../../src/index.js'
+import { BIN, plainEnv } from '../support/terge.js'
 import type { Hub } from './server.js'
-import { mean, repository, shards, withHub } from './setup.js'
+import { type Bench, mean, repository, shards, withHub } from './setup.js'
 import { peakOf, same, wholeFiles, within } from './streams.js'
 
 const A = shards(1, 6, 2)
@@ -90,5 +92,51 @@ test('an interrupted run with --resume continues without the files that it used,
       same(folder, 'streamed', 'whole')
     }),
   ))
+
+/** Runs the command in a process of its own, and kills it when it waits for the last but one file. */
+async function killed({ hub, folder, env }: Bench, args: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, [BIN, ...args], { cwd: folder, env: { ...plainEnv, ...env }, stdio: 'ignore' })
+  const asked = new Set<string>()
+  const ended = new Promise((resolve) => child.once('exit', resolve))
+  hub.options = {
+    ...hub.options,
+    disturb(request) {
+      if (!isWhole(request)) return undefined
+      if (asked.add(request.path).size < 8) return undefined
+      child.kill('SIGKILL')
+      return { stall: 100 }
+    },
+  }
+  await ended
+  hub.options = { repositories: TWO }
+}
+
+test('after kill -9 the next run uses what is left with --resume, and removes it without', () =>
+  withHub({ repositories: TWO }, async (bench) => {
+    const { hub, folder, env, write, run } = bench
+    const work = () => readdirSync(path.join(env.TERGE_CACHE!, 'work'))
+    write('recipe.yml', RECIPE)
+    const args = ['run', 'recipe.yml', '--disk', '120kB', '--no-sync', '-o', 'streamed']
+    await killed(bench, [...args, '--resume'])
+    assert.is(work().length, 1)
+    hub.seen.length = 0
+    const ran = await run([...args, '--resume'])
+    assert.is(ran.code, 0, ran.err)
+    const again = wholeFiles(hub)
+    assert.ok(again.size > 0 && again.size <= 3, [...again.keys()].join())
+    assert.equal(work(), [])
+    await killed(bench, args.with(-1, 'other'))
+    assert.is(work().length, 1)
+    hub.seen.length = 0
+    const both = await Promise.all(['one', 'two'].map((name) => run(args.with(-1, name))))
+    assert.equal(
+      both.map(({ code }) => code),
+      [0, 0],
+      both.map(({ err }) => err).join(),
+    )
+    assert.equal(work(), [])
+    assert.is((await run(['run', 'recipe.yml', '-o', 'whole', '--no-sync'])).code, 0)
+    for (const name of ['streamed', 'one', 'two']) same(folder, name, 'whole')
+  }))
 
 test.run()
