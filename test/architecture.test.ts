@@ -125,6 +125,9 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/signing/check.ts',
     'src/session/',
     'src/commands/support/files.ts',
+    'src/commands/submit.ts',
+    // The templates of cluster jobs.
+    'src/commands/cluster/script.ts',
     // Changes that Windows makes differently.
     'src/core/system/disk.ts',
     // When a process started.
@@ -138,7 +141,12 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/core/version.ts',
   ],
   // Ending the processes of a recipe's commands, and when a process started: programs of the system.
-  'node:child_process': ['src/execute/commands/endTree.ts', 'src/core/system/processStart.ts'],
+  'node:child_process': [
+    'src/execute/commands/endTree.ts',
+    'src/core/system/processStart.ts',
+    // The program of a cluster that takes jobs.
+    'src/commands/cluster/handOver.ts',
+  ],
   // A recipe's evaluate commands, which the user has allowed.
   'cross-spawn': ['src/execute/commands/group.ts'],
   'node:worker_threads': ['src/execute/', 'src/rebasin/'],

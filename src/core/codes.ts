@@ -183,6 +183,7 @@ export const ERROR_CODES = [
   'not-reproduced',
   'not-reproducible',
   'not-rotated',
+  'not-submitted',
   'nothing-kept',
   'nothing-to-extract',
   'nothing-to-merge',

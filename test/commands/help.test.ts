@@ -46,6 +46,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   verify: ['reproduce', 'key', 'json'],
   sign: ['key', 'ignore', 'force', 'json'],
   report: ['output', 'force', 'format', 'json'],
+  submit: ['engine', 'parts', 'submit', 'script', 'option', 'output', 'set', 'work', 'threads', 'memory', 'force'],
   import: ['output', 'force', 'strict'],
   methods: ['json'],
   init: ['output', 'force'],

@@ -1,0 +1,127 @@
+import { readFile, realpath, stat } from 'node:fs/promises'
+import path from 'node:path'
+import { fault } from '../core/diagnostics.js'
+import { quote } from '../core/suggest.js'
+import { printable } from '../ui/text.js'
+import { handOver } from './cluster/handOver.js'
+import { ENGINES, WRITTEN } from './cluster/script.js'
+import { defineCommand } from './support/command.js'
+import { replaceText, writeText } from './support/files.js'
+import { Args, Flags, machineFlags, onOff, runFlags, set } from './support/flags.js'
+import { print } from './support/print.js'
+
+const NAMES = Object.keys(ENGINES) as (keyof typeof ENGINES)[]
+
+export const submit = defineCommand({
+  id: 'submit',
+  summary: 'Write the jobs of a cluster that run a recipe in parts.',
+  description:
+    'Writes a script for Slurm or a JobSet for Kubernetes, with three jobs: what all parts need, the parts, and the end, which checks all ' +
+    'parts and publishes the outputs. With --submit, also hands it over. Jobs that are preempted continue.',
+  examples: [
+    'Write a script for Slurm and read it\n<%= config.bin %> submit recipe.yml --engine slurm --parts 16 --option partition=long',
+    'Submit it at once\n<%= config.bin %> submit recipe.yml --engine slurm --parts 16 --submit',
+    'Write a JobSet for Kubernetes\n<%= config.bin %> submit recipe.yml --engine kubernetes --parts 16 --option image=IMAGE --option claim=models',
+  ],
+  args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
+  flags: {
+    engine: Flags.option({ options: NAMES, description: 'what runs the jobs', required: true })(),
+    parts: Flags.string({ description: 'number of parts', helpValue: 'N', required: true }),
+    submit: onOff('hand the jobs over, with bash and sbatch or with kubectl'),
+    script: Flags.string({
+      description: 'file to write (default: named after the recipe, in the working folder)',
+      helpValue: 'FILE',
+    }),
+    option: Flags.string({
+      description: 'flag of sbatch, such as partition=long; for Kubernetes: image, claim, mount, cpu or memory',
+      helpValue: 'KEY=VALUE',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
+    output: Flags.string({
+      char: 'o',
+      helpValue: 'PATH',
+      description: 'output path or address; overrides the recipe’s',
+    }),
+    set,
+    work: Flags.string({
+      helpValue: 'DIR',
+      description: 'folder that all machines share (default: beside the output)',
+    }),
+    ...machineFlags,
+    locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
+    force: runFlags.force,
+    'allow-commands': runFlags['allow-commands'],
+    'no-sync': runFlags['no-sync'],
+    strict: runFlags.strict,
+    sha256: runFlags.sha256,
+  },
+  async execute({ args, flags }) {
+    const { extension, write, submit } = ENGINES[flags.engine]
+    const parts = /^\d{1,5}$/.test(flags.parts) ? Number(flags.parts) : 0
+    if (parts < 1 || parts > 10_000)
+      throw fault('bad-flag', `--parts must be an integer from 1 to 10000, not ${quote(flags.parts)}`)
+    if (!(await stat(args.recipe).catch(() => undefined))?.isFile())
+      throw fault('missing-recipe', `${args.recipe}: there is no such file`, 'check the path')
+    const text = write({
+      recipe: args.recipe,
+      folder: process.cwd(),
+      program: [process.execPath, await realpath(process.argv[1]!)],
+      parts,
+      ...passed(flags),
+      options: optionsOf(flags.option ?? []),
+    })
+    const file = flags.script ?? `${path.parse(args.recipe).name}${extension}`
+    if (await isOurs(file)) await replaceText(file, text)
+    else await writeText(file, text, { force: false })
+    const command = submit(path.resolve(file))
+    if (flags.submit) await handOver(command)
+    else print(`wrote ${printable(file)}; submit it with: ${command.slice(0, -1).join(' ')} ${printable(file)}`)
+    return 0
+  },
+})
+
+interface Passed {
+  readonly output?: string | undefined
+  readonly set?: readonly string[] | undefined
+  readonly work?: string | undefined
+  readonly threads?: number | undefined
+  readonly memory?: number | undefined
+  readonly locked: boolean
+  readonly force: boolean
+  readonly 'allow-commands': boolean
+  readonly 'no-sync': boolean
+  readonly strict: boolean
+  readonly sha256: boolean
+}
+
+/** The flags that the jobs are given. */
+function passed(flags: Passed): { readonly flags: readonly string[]; readonly last: readonly string[] } {
+  const { output, set = [], work, threads, memory, sha256 } = flags
+  const values = Object.entries({ output, work, threads, memory })
+  const switches = ['locked', 'force', 'allow-commands', 'no-sync', 'strict'] as const
+  return {
+    flags: [
+      ...values.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}=${value}`])),
+      ...set.map((one) => `--set=${one}`),
+      ...switches.flatMap((name) => (flags[name] ? [`--${name}`] : [])),
+    ],
+    last: sha256 ? ['--sha256'] : [],
+  }
+}
+
+/** Error: `bad-flag`. */
+function optionsOf(written: readonly string[]): ReadonlyMap<string, string> {
+  return new Map(
+    written.map((one) => {
+      const [, name, value] = /^([^=]+)(?:=(.*))?$/s.exec(one) ?? []
+      if (name === undefined || /[\0\r\n]/.test(one))
+        throw fault('bad-flag', `--option must be KEY=VALUE, not ${quote(one)}`, 'write --option partition=long')
+      return [name, value ?? '']
+    }),
+  )
+}
+
+/** Whether a file is one that this command wrote. */
+const isOurs = async (file: string): Promise<boolean> =>
+  (await stat(file).catch(() => undefined))?.isFile() === true && (await readFile(file, 'utf8')).includes(WRITTEN)

@@ -1,0 +1,262 @@
+/** Jobs of clusters: the script for Slurm with a Slurm that only notes, and the fields of the JobSet for Kubernetes. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { parse } from 'yaml'
+import { ENGINES, type Job } from '../../src/commands/cluster/script.js'
+import { inFolder } from '../support/files.js'
+import { terge } from '../support/terge.js'
+
+const ODD = `a 'b" $(touch harmed) \`touch harmed\` \\ $HOME {{name}}\nharm: true #`
+
+const job = (more: Partial<Job> = {}): Job => ({
+  recipe: `${ODD}.yml`,
+  folder: '/data',
+  program: ['terge'],
+  parts: 16,
+  flags: [`--set=${ODD}`],
+  last: ['--sha256'],
+  options: new Map(),
+  ...more,
+})
+
+/** Programs that write their arguments, one in a line as JSON, and answer like Slurm. */
+function fakeSlurm(folder: string): NodeJS.ProcessEnv {
+  const bin = path.join(folder, 'bin')
+  mkdirSync(bin)
+  const program = (name: string, answer: string) => {
+    const script = `#!/usr/bin/env node\nrequire('node:fs').appendFileSync(process.env.CALLS, JSON.stringify(process.argv.slice(2)) + '\\n')\n${answer}`
+    writeFileSync(path.join(bin, name), script)
+    chmodSync(path.join(bin, name), 0o755)
+  }
+  program('sbatch', "console.log('7;cluster')")
+  program('scontrol', "process.kill(process.ppid, 'SIGKILL')")
+  program('terge', "process.exitCode = process.argv.includes('--finish') ? 143 : 0")
+  return { ...process.env, PATH: `${bin}:${process.env.PATH}`, CALLS: path.join(folder, 'calls') }
+}
+
+if (process.platform !== 'win32')
+  test('the script for Slurm submits three jobs, and each runs its part with the words as written', () =>
+    inFolder((folder) => {
+      const env = fakeSlurm(folder)
+      const calls = () =>
+        readFileSync(path.join(folder, 'calls'), 'utf8')
+          .trimEnd()
+          .split('\n')
+          .map((line) => JSON.parse(line) as string[])
+      const script = path.join(folder, 'job $(x).sh')
+      writeFileSync(
+        script,
+        ENGINES.slurm.write(
+          job({
+            folder,
+            options: new Map([
+              ['partition', `long' $(touch harmed)`],
+              ['exclusive', ''],
+            ]),
+          }),
+        ),
+      )
+      const out = execFileSync('bash', [script], { env, encoding: 'utf8' })
+      assert.match(out, 'submitted: analyse 7, parts 7, finish 7')
+      const [analyse, part, finish] = calls()
+      for (const own of [analyse!, part!, finish!]) {
+        assert.equal(own.slice(0, 3), ['--parsable', `--partition=long' $(touch harmed)`, '--exclusive'])
+        assert.is(own.at(-2), script)
+      }
+      assert.ok(part!.includes('--array=0-15'))
+      for (const own of [part!, finish!])
+        assert.equal(
+          own.filter((word) => /^--(dependency|kill)/.test(word)),
+          ['--dependency=afterok:7', '--kill-on-invalid-dep=yes'],
+        )
+      assert.equal([analyse!.at(-1), part!.at(-1), finish!.at(-1)], ['analyse', 'part', 'finish'])
+
+      const tail = ['--', `${ODD}.yml`]
+      execFileSync('bash', [script, 'analyse'], { env })
+      assert.equal(calls().at(-1), ['run', `--set=${ODD}`, '--part', 'analyse', ...tail])
+      execFileSync('bash', [script, 'part'], { env: { ...env, SLURM_ARRAY_TASK_ID: '5' } })
+      assert.equal(calls().at(-1), ['run', `--set=${ODD}`, '--part', '5/16', ...tail])
+      // A job that was preempted is queued again.
+      assert.throws(() => execFileSync('bash', [script, 'finish'], { env: { ...env, SLURM_JOB_ID: '9' } }))
+      assert.equal(calls().slice(-2), [
+        ['run', `--set=${ODD}`, '--finish', '--sha256', ...tail],
+        ['requeue', '9'],
+      ])
+      assert.throws(() => readFileSync(path.join(folder, 'harmed')), /ENOENT/)
+    }))
+
+test('the script for Slurm asks for signals and a requeue', () => {
+  const text = ENGINES.slurm.write(job())
+  for (const line of ['#SBATCH --requeue', '#SBATCH --signal=B:TERM@60', '#SBATCH --open-mode=append'])
+    assert.ok(text.split('\n').includes(line), line)
+  // Slurm reads such lines up to the first command.
+  assert.not(/#SBATCH/.test(text.slice(text.indexOf('set -u'))))
+})
+
+/** The fields of batch/v1 and jobset.x-k8s.io/v1alpha2 that the template uses: their types, and which must be there. */
+type Schema = 'string' | 'integer' | readonly [Schema] | { readonly [field: string]: Schema }
+const NAME = 'string'
+const POD: Schema = {
+  'spec!': {
+    'restartPolicy!': 'string',
+    terminationGracePeriodSeconds: 'integer',
+    'containers!': [
+      {
+        'name!': NAME,
+        'image!': 'string',
+        workingDir: 'string',
+        command: ['string'],
+        args: ['string'],
+        resources: { requests: { cpu: 'string', memory: 'string' } },
+        volumeMounts: [{ 'name!': NAME, 'mountPath!': 'string' }],
+      },
+    ],
+    volumes: [{ 'name!': NAME, persistentVolumeClaim: { 'claimName!': 'string' } }],
+  },
+}
+const JOBSET: Schema = {
+  'apiVersion!': 'string',
+  'kind!': 'string',
+  'metadata!': { 'name!': NAME },
+  'spec!': {
+    failurePolicy: { maxRestarts: 'integer' },
+    'replicatedJobs!': [
+      {
+        'name!': NAME,
+        replicas: 'integer',
+        dependsOn: [{ 'name!': NAME, 'status!': 'string' }],
+        'template!': {
+          'spec!': {
+            completionMode: 'string',
+            completions: 'integer',
+            parallelism: 'integer',
+            backoffLimit: 'integer',
+            backoffLimitPerIndex: 'integer',
+            maxFailedIndexes: 'integer',
+            podFailurePolicy: {
+              'rules!': [
+                {
+                  'action!': 'string',
+                  onPodConditions: [{ 'type!': 'string' }],
+                  onExitCodes: { containerName: 'string', 'operator!': 'string', 'values!': ['integer'] },
+                },
+              ],
+            },
+            'template!': POD,
+          },
+        },
+      },
+    ],
+  },
+}
+
+/** What does not fit a schema. */
+function misfits(value: unknown, schema: Schema, at = ''): string[] {
+  if (schema === 'string') return typeof value === 'string' && value !== '' ? [] : [`${at}: not a string`]
+  if (schema === 'integer') return Number.isInteger(value) ? [] : [`${at}: not an integer`]
+  if (Array.isArray(schema))
+    return Array.isArray(value)
+      ? value.flatMap((one, index) => misfits(one, schema[0] as Schema, `${at}[${index}]`))
+      : [`${at}: not a list`]
+  if (typeof value !== 'object' || value === null) return [`${at}: not an object`]
+  const fields = new Map(
+    Object.entries(schema).map(([name, own]) => [name.replace('!', ''), [own, name.endsWith('!')] as const]),
+  )
+  return [
+    ...[...fields].flatMap(([name, [, must]]) => (must && !(name in value) ? [`${at}.${name}: missing`] : [])),
+    ...Object.entries(value).flatMap(([name, inner]) => {
+      const field = fields.get(name)
+      return field ? misfits(inner, field[0], `${at}.${name}`) : [`${at}.${name}: unknown`]
+    }),
+  ]
+}
+
+interface JobSet {
+  readonly apiVersion: string
+  readonly kind: string
+  readonly metadata: { readonly name: string }
+  readonly spec: {
+    readonly replicatedJobs: readonly {
+      readonly name: string
+      readonly dependsOn?: readonly object[]
+      readonly template: {
+        readonly spec: Readonly<Record<string, unknown>> & {
+          readonly template: { readonly spec: { readonly containers: readonly { readonly args: readonly string[] }[] } }
+        }
+      }
+    }[]
+  }
+}
+
+/** As Kubernetes reads arguments: `$$` is a dollar, `$(NAME)` a variable. */
+const expanded = (words: readonly string[]): string[] =>
+  words.map((word) => word.replace(/\$\$|\$\((\w+)\)/g, (found) => (found === '$$' ? '$' : 'EXPANDED')))
+
+test('the JobSet for Kubernetes has the fields of its kinds, and the words as written', () => {
+  const options = new Map([
+    ['image', `registry/terge:1 # "x"\n`],
+    ['claim', 'models'],
+  ])
+  const found = parse(ENGINES.kubernetes.write(job({ options })), { merge: true }) as JobSet
+  assert.equal(misfits(found, JOBSET), [])
+  assert.equal([found.apiVersion, found.kind], ['jobset.x-k8s.io/v1alpha2', 'JobSet'])
+  assert.match(found.metadata.name, /^[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])$/)
+  const [analyse, part, finish] = found.spec.replicatedJobs
+  assert.equal([analyse!.name, part!.name, finish!.name], ['analyse', 'part', 'finish'])
+  assert.is(analyse!.dependsOn, undefined)
+  assert.equal(part!.dependsOn, [{ name: 'analyse', status: 'Complete' }])
+  assert.equal(finish!.dependsOn, [{ name: 'part', status: 'Complete' }])
+  const { completionMode, completions, parallelism, backoffLimitPerIndex, maxFailedIndexes, backoffLimit } =
+    part!.template.spec
+  assert.equal([completionMode, completions, parallelism, maxFailedIndexes], ['Indexed', 16, 16, 0])
+  assert.ok(Number(backoffLimitPerIndex) > 0)
+  assert.is(backoffLimit, undefined)
+  const args = (one: typeof part) => expanded(one!.template.spec.template.spec.containers[0]!.args)
+  const tail = ['--', `${ODD}.yml`]
+  assert.equal(args(analyse), ['run', `--set=${ODD}`, '--part', 'analyse', ...tail])
+  assert.equal(args(part), ['run', `--set=${ODD}`, '--part', 'auto/16', ...tail])
+  assert.equal(args(finish), ['run', `--set=${ODD}`, '--finish', '--sha256', ...tail])
+})
+
+test('terge submit writes a file, and replaces only its own', () =>
+  inFolder(async (folder) => {
+    writeFileSync(path.join(folder, 'r.yml'), 'terge: 1\n')
+    const submit = (...flags: string[]) =>
+      terge(['submit', 'r.yml', '--engine', 'slurm', '--parts', '4', ...flags], folder)
+    const first = await submit('--memory', '2GB', '--option', 'time=8:00:00')
+    assert.is(first.code, 0, first.err)
+    assert.match(first.out, 'wrote r.slurm.sh; submit it with: bash r.slurm.sh')
+    const text = readFileSync(path.join(folder, 'r.slurm.sh'), 'utf8')
+    assert.match(text, "options=('--time=8:00:00')")
+    assert.match(text, "'--memory=2000000000'")
+    assert.is((await submit()).code, 0)
+    writeFileSync(path.join(folder, 'r.slurm.sh'), 'mine')
+    assert.match((await submit()).err, 'file-exists')
+    for (const [flags, message] of [
+      [['--parts', '0'], '--parts must be an integer'],
+      [['--option', 'Two Words=1'], 'is not a flag of sbatch'],
+      [['--engine', 'kubernetes'], 'needs --option image=NAME'],
+      [
+        ['--engine', 'kubernetes', '--option', 'image=x', '--option', 'claim=y', '--option', 'port=1'],
+        "'port' does not exist",
+      ],
+    ] as const) {
+      const { code, err } = await terge(
+        [
+          'submit',
+          'r.yml',
+          ...(flags.includes('--engine' as never) ? [] : ['--engine', 'slurm']),
+          ...(flags.includes('--parts' as never) ? [] : ['--parts', '4']),
+          ...flags,
+        ],
+        folder,
+      )
+      assert.is(code, 2, err)
+      assert.match(err, message)
+    }
+  }))
+
+test.run()
