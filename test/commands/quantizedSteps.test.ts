@@ -193,7 +193,9 @@ test('of an unquantized base, embeddings, norms, routers and odd matrices stay w
       'lm_head.weight': matrix(128, 128, 1),
       'model.embed_tokens.weight': matrix(128, 128, 2),
       'model.layers.0.mlp.gate.weight': matrix(128, 128, 3),
+      'model.layers.0.mlp.experts.0.gate_proj.weight': matrix(256, 128, 8),
       'model.layers.0.mlp.experts.0.up_proj.weight': matrix(256, 128, 4),
+      'model.layers.0.mlp.experts.0.down_proj.weight': matrix(128, 256, 9),
       'model.layers.0.self_attn.q_proj.weight': matrix(128, 128, 5),
       'model.layers.0.self_attn.k_proj.weight': matrix(64, 128, 6),
       'model.norm.weight': f32([128], numbers(128, 7)),
@@ -207,7 +209,8 @@ test('of an unquantized base, embeddings, norms, routers and odd matrices stay w
     assert.is(code, 0, err)
     const made = tensorsOf(path.join(folder, 'out'))
     const fp8 = Object.keys(made).filter((name) => made[name]!.dtype === 'F8_E4M3')
-    assert.equal(fp8.sort(), ['model.layers.0.mlp.experts.0.up_proj.weight', 'model.layers.0.self_attn.q_proj.weight'])
+    const experts = ['down', 'gate', 'up'].map((part) => `model.layers.0.mlp.experts.0.${part}_proj.weight`)
+    assert.equal(fp8.sort(), [...experts, 'model.layers.0.self_attn.q_proj.weight'])
     assert.equal(jsonOf(path.join(folder, 'out'), 'config.json').quantization_config.modules_to_not_convert, [
       'lm_head',
       'model.embed_tokens',

@@ -114,7 +114,8 @@ test('GPT-BigCode has linear layers with the same names', async () => {
 test('the architecture overrides the flag: its layers are linear, whatever their names', async () => {
   const q = 'model.layers.0.self_attn.q_proj'
   for (const [type, module] of [
-    ...['llama', 'mistral', 'qwen2', 'qwen3_moe', 'gemma3_text', 'phi3', 'deepseek_v3'].map((type) => [type, q]),
+    ...['llama', 'mistral', 'qwen2', 'qwen3_moe', 'gemma3_text', 'deepseek_v3'].map((type) => [type, q]),
+    ['phi3', 'model.layers.0.self_attn.o_proj'],
     ['gpt_neo', 'transformer.h.0.mlp.c_fc'],
     ['gpt_neo', 'transformer.h.0.attn.attention.out_proj'],
     ['starcoder2', 'model.layers.0.mlp.c_proj'],
