@@ -111,7 +111,7 @@ export interface Checkpoint {
   readonly adapterFile?: Uint8Array
   /** Numbers that an adapter stores as tensors of one element, by stored name. */
   readonly alphas?: ReadonlyMap<string, number>
-  /** Digests of an adapter's DoRA norms, by stored name. */
+  /** Digests of an adapter's DoRA norms and of its copies of base weights, by stored name. */
   readonly norms?: ReadonlyMap<string, string>
   /** Files that the recipe gives for a model without them. */
   readonly given?: GivenFiles

@@ -4,6 +4,7 @@ export const ERROR_CODES = [
   'adapter-adds',
   'adapter-alone',
   'adapter-arithmetic',
+  'adapter-bias',
   'adapter-config',
   'adapter-experts',
   'adapter-factor',

@@ -211,7 +211,7 @@ export interface ReadAdapter {
   readonly format: string
   /** Its `adapter_config.json`. */
   readonly config: Config | undefined
-  /** The digest of norms of DoRA. Undefined for other tensors. */
+  /** The digest of norms of DoRA, or of a copy of a weight of the base. Undefined for other tensors, and for large copies. */
   readonly normsOf: (tensor: ValueTensor) => string | undefined
 }
 

@@ -246,7 +246,10 @@ test('experts: patterns of the result have the names of parameters, which PEFT c
   ]
   const modules = [{ module: 'a.q' }, { module: 'b.q' }, { module: 'c.q' }].map((own) => ({ ...own, ...usual }))
   const stacks = ['a.experts.gate_up_proj', 'a.experts.down_proj'].map((module) => ({ module, ...experts }))
-  const made = mergedConfig([{}], [...modules, ...stacks], [], { hasBiases: false, isDora: false })
+  const made = mergedConfig([{}], [...modules, ...stacks], {
+    saved: { names: new Map(), modules: [], bias: 'none' },
+    ...{ left: [], ties: undefined, hasBiases: false, isDora: false },
+  })
   assert.equal(made.rank_pattern, { 'a.experts.gate_up_proj': 4, 'a.experts.down_proj': 4 })
   assert.equal(made.alpha_pattern, { 'a.experts.gate_up_proj': 8, 'a.experts.down_proj': 8 })
 })

@@ -55,12 +55,21 @@ const NORM = /\.(lora_magnitude_vector(\.[^.]+)?|dora_scale)$/
 /** One number per row of a weight. */
 const MOST_BYTES = 1 << 22
 
-/** By name, digests of a file's norms: equal for equal dtypes and bytes. */
+/** Weights of the base that PEFT saves with the factors of an embedding or a head. */
+const COPY = /\.base_layer\.weight$/
+const MOST_COPY_BYTES = 1 << 26
+const MOST_COPIES = 8
+
+/** By name, digests of a file's norms and of its copies of weights of the base: equal for equal dtypes and bytes. */
 export async function normsIn(
   source: ByteSource,
   tensors: readonly ContainerTensor[],
 ): Promise<ReadonlyMap<string, string>> {
-  const own = tensors.filter(({ name, bytes }) => bytes <= MOST_BYTES && NORM.test(name))
+  const copies = tensors.filter(({ name, bytes }) => bytes <= MOST_COPY_BYTES && COPY.test(name))
+  const own = [
+    ...tensors.filter(({ name, bytes }) => bytes <= MOST_BYTES && NORM.test(name)),
+    ...(copies.length <= MOST_COPIES ? copies : []),
+  ]
   if (own.length === 0 || own.length > MOST) return new Map()
   const digests = await mapEach(own, PARALLEL, async ({ name, dtype, offset, bytes }) => {
     return [name, `${dtype} ${sha256(await source.read(offset, bytes))}`] as const

@@ -13,6 +13,12 @@ import type { ChangedBias } from './modules.js'
 /** How far the sum of coefficients may be from 1, by rounding. */
 const ROUNDING = 1e-12
 
+/** Whether an adapter that the result depends on changes a bias. */
+export function isChanged(mixture: Mixture, { changes }: ChangedBias): boolean {
+  if (mixture.how.kind !== 'sum') return true
+  return [...coefficientsOf(mixture)].some(([name, factor]) => factor !== 0 && changes.has(name))
+}
+
 /** The merged difference of a bias, divided by the scale that its reader applies. */
 export function mergeBias(step: MergeStep, mixture: Mixture, { changes }: ChangedBias, scale: number): ValueTensor {
   const [first] = changes.values()
@@ -46,6 +52,21 @@ export function mergeBias(step: MergeStep, mixture: Mixture, { changes }: Change
     ...(base.kind === 'none' ? {} : { base: base.kind === 'adapter' ? of(base.name) : zero }),
   }
   return { ...form, expr }
+}
+
+/** A weight of the base that adapters have beneath their updates, if it is the same in all of them. */
+export function sameCopy(
+  { adapters }: PlanContext,
+  { rule }: Mixture,
+  copies: ReadonlyMap<string, ValueTensor>,
+): ValueTensor | undefined {
+  const [[first, tensor], ...others] = [...copies] as [[string, ValueTensor], ...[string, ValueTensor][]]
+  const digest = adapters.get(first)!.normsOf(tensor)
+  const isSame = others.every(
+    ([name, other]) =>
+      sameShape(other.shape, tensor.shape) && digest !== undefined && adapters.get(name)!.normsOf(other) === digest,
+  )
+  return isSame ? { ...tensor, rule } : undefined
 }
 
 /**

@@ -1,5 +1,7 @@
 /** `adapter_config.json` of merged adapters, in PEFT's form. */
-type Config = Readonly<Record<string, unknown>>
+import type { Saved } from './saved.js'
+
+export type Config = Readonly<Record<string, unknown>>
 
 /** A module of the result, or a parameter of a stack of experts. */
 export interface MergedModule {
@@ -13,6 +15,9 @@ export interface MergedModule {
 /** Keys that say where factors are. Names of modules in the result replace them. */
 const PLACES = ['layers_to_transform', 'layers_pattern', 'exclude_modules']
 
+/** Keys that say how factors started. PEFT warns of settings of a start that the result does not have. */
+const STARTS = ['eva_config', 'corda_config', 'loftq_config', 'lora_ga_config']
+
 /** Keys that configurations of all methods have, and that a LoRA has too. */
 const COMMON = ['auto_mapping', 'base_model_name_or_path', 'fan_in_fan_out', 'revision', 'task_type']
 
@@ -20,12 +25,24 @@ const COMMON = ['auto_mapping', 'base_model_name_or_path', 'fan_in_fan_out', 're
 const kept = (config: Config): Config => {
   const isLora = String(config.peft_type ?? 'LORA') === 'LORA'
   return Object.fromEntries(
-    Object.entries(config).filter(([key]) => (isLora ? !PLACES.includes(key) : COMMON.includes(key))),
+    Object.entries(config).filter(([key]) =>
+      isLora ? !PLACES.includes(key) && !STARTS.includes(key) : COMMON.includes(key),
+    ),
   )
 }
 
-const listOf = (value: unknown): readonly string[] | undefined =>
+export const listOf = (value: unknown): readonly string[] | undefined =>
   Array.isArray(value) && value.every((item) => typeof item === 'string') ? (value as string[]) : undefined
+
+interface Traits {
+  readonly saved: Saved
+  /** Modules and parameters that adapters change, but that are not in the result. */
+  readonly left: readonly string[]
+  readonly hasBiases: boolean
+  readonly isDora: boolean
+  /** Whether heads follow embeddings. Undefined if the result has no embeddings. */
+  readonly ties: boolean | undefined
+}
 
 /**
  * The first adapter's configuration, with ranks and scales of the result: rank and alpha of most modules, and patterns for
@@ -34,8 +51,7 @@ const listOf = (value: unknown): readonly string[] | undefined =>
 export function mergedConfig(
   configs: readonly Config[],
   changed: readonly MergedModule[],
-  saved: readonly string[],
-  { hasBiases, isDora }: { readonly hasBiases: boolean; readonly isDora: boolean },
+  { saved, left, hasBiases, isDora, ties }: Traits,
 ): Config {
   const [first = {}] = configs
   const parameters = changed.filter(({ experts }) => experts !== undefined).map(({ module }) => module)
@@ -49,27 +65,33 @@ export function mergedConfig(
   return {
     ...kept(first),
     alpha_pattern: byModule(alphaOf, alpha),
-    bias: 'none',
+    bias: saved.bias,
     inference_mode: true,
     init_lora_weights: true,
     lora_alpha: alpha,
-    ...(hasBiases ? { lora_bias: true } : {}),
-    modules_to_save: saved.length > 0 ? saved : null,
+    // Older versions of PEFT reject keys that they do not know.
+    ...(hasBiases || first.lora_bias !== undefined ? { lora_bias: hasBiases } : {}),
+    ...(ties || first.ensure_weight_tying !== undefined ? { ensure_weight_tying: ties === true } : {}),
+    modules_to_save: saved.modules.length > 0 ? saved.modules : null,
     peft_type: 'LORA',
     r: rank,
     rank_pattern: byModule((module) => module.rank, rank),
     target_modules: targetsOf(
       configs.map((config) => ({ ...config, targets: config.target_modules })),
       changed.filter(({ experts }) => experts === undefined).map(({ module }) => module),
+      left,
     ),
     ...(parameters.length > 0
       ? {
           target_parameters: targetsOf(
             configs.map((config) => ({ ...config, targets: config.target_parameters ?? [] })),
             parameters,
+            left,
           ),
         }
-      : {}),
+      : first.target_parameters === undefined
+        ? {}
+        : { target_parameters: null }),
     use_dora: isDora,
     use_rslora: false,
   }
@@ -91,17 +113,20 @@ function withLonger(modules: readonly MergedModule[], needed: (module: MergedMod
 }
 
 /**
- * The adapters' own lists of targets, if they have some: names at the end of which modules end. Otherwise the modules'
- * full names.
+ * The adapters' own lists of targets, if they have some that mean these modules and none that are left out: names at the end
+ * of which modules end. Otherwise the modules' full names.
  */
-function targetsOf(configs: readonly Config[], modules: readonly string[]): string[] {
+function targetsOf(configs: readonly Config[], modules: readonly string[], left: readonly string[]): string[] {
   const lists = configs.map((config) => listOf(config.targets))
   const plain = configs.every((config) => PLACES.every((key) => config[key] === undefined || config[key] === null))
   const names = lists.flatMap((list) => list ?? [])
   const ends = (module: string, name: string): boolean => module === name || module.endsWith(`.${name}`)
-  const covers = modules.every((module) => names.some((name) => ends(module, name)))
+  const used = [...new Set(names.filter((name) => modules.some((module) => ends(module, name))))]
+  const covers =
+    modules.every((module) => used.some((name) => ends(module, name))) &&
+    !left.some((module) => used.some((name) => ends(module, name)))
   if (!plain || lists.includes(undefined) || !covers) return [...modules].sort()
-  return [...new Set(names.filter((name) => modules.some((module) => ends(module, name))))].sort()
+  return used.sort()
 }
 
 /** Of equally frequent values, the first. */

@@ -57,6 +57,8 @@ export interface Changed {
   readonly differences: ReadonlyMap<string, ChangedBias>
   /** By name in the network: tensors that adapters saved whole. */
   readonly whole: ReadonlyMap<string, ReadonlyMap<string, ValueTensor>>
+  /** Those that PEFT saved beneath the factors of a module: weights of the base, with the update on top of them. */
+  readonly beneath: ReadonlySet<string>
 }
 
 /** The name of a weight, or of one expert's part of it. */
@@ -107,6 +109,7 @@ export function changedBy(
   const biases = new Map<string, Growing<ChangedBias>>()
   const differences = new Map<string, Growing<ChangedBias>>()
   const whole = new Map<string, Map<string, ValueTensor>>()
+  const beneath = new Set<string>()
   let sound = true
   for (const [name, { content }] of adapters) {
     // An adapter of another kind or for another base has the same error in every module: the first one is enough.
@@ -124,10 +127,11 @@ export function changedBy(
     sound &&= refused.size === 0
     for (const [target, tensor] of content.replaced)
       whole.set(target, (whole.get(target) ?? new Map()).set(name, tensor))
+    for (const target of content.beneath) beneath.add(target)
   }
   if (!sound) return undefined
   const vectors = { biases: sorted(biases), differences: sorted(differences) }
-  return { weights: sorted(weights), ...vectors, whole: sorted(whole) }
+  return { weights: sorted(weights), ...vectors, whole: sorted(whole), beneath }
 }
 
 function addVector(

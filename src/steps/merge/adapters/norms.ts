@@ -15,7 +15,7 @@ const HINT =
   'apply each adapter to the base ({path: BASE, lora: ADAPTER}) and merge the models, or skip modules: filters: {exclude: [PATTERN]}'
 
 /** The adapters that a weight depends on. */
-const contributing = ({ mixture }: Weighing): readonly string[] =>
+export const contributing = ({ mixture }: Weighing): readonly string[] =>
   mixture.how.kind === 'sum'
     ? [...coefficientsOf(mixture)].flatMap(([name, factor]) => (factor === 0 ? [] : [name]))
     : adaptersOf(mixture)

@@ -18,13 +18,16 @@ import { blocksFor } from '../blocks.js'
 import { checkParameters, checkWeightSum } from '../checks.js'
 import { resolveParameters, resolveWeights } from '../resolve.js'
 import type { MergeStep } from '../types.js'
-import { mergeBias, mergeWhole } from './beside.js'
+import { isChanged, mergeBias, mergeWhole, sameCopy } from './beside.js'
+import { completeBiases } from './biases.js'
 import { mergedConfig } from './config.js'
 import { factored, isFactorable } from './dense.js'
 import { inOneFormat, KOHYA } from './formats.js'
 import type { Mixture } from './mixture.js'
 import { type Changed, changedBy } from './modules.js'
 import { haveSameNorms, normsOf } from './norms.js'
+import { savedAs } from './saved.js'
+import { tiesHeads } from './tying.js'
 import { isDense, type MergedWeight, type Weighing } from './weighing.js'
 import { mergeWeight, resultRank } from './weights.js'
 
@@ -55,7 +58,7 @@ export function planAdapterMerge(step: MergeStep, context: PlanContext): Planned
   const merged = mergeAll(merger, changed, rules, left)
   if (!merged) return {}
   warnOfFactors(step, context)
-  return { value: adapterValue(step, adapters, merged), patterns, left: Object.fromEntries(left) }
+  return { value: adapterValue(step, adapters, changed, merged), patterns, left: Object.fromEntries(left) }
 }
 
 const namesIn = ({ weights, biases, differences, whole }: Changed): string[] => [
@@ -84,6 +87,8 @@ interface Merged {
   readonly differences: ReadonlyMap<string, ValueTensor>
   /** Tensors that are saved whole, by name in the network. */
   readonly whole: ReadonlyMap<string, ValueTensor>
+  /** Whether heads follow embeddings. */
+  readonly ties: boolean | undefined
 }
 
 /** The layers of the network, as far as the names of changed weights show them. */
@@ -141,18 +146,25 @@ function mergeAll(
   for (const [target, bias] of changed.biases) {
     const mixture = rules.has(target) ? mix(target) : undefined
     const scale = scaleOf.get(bias.module)
-    if (mixture && scale !== undefined) biases.set(bias.module, mergeBias(step, mixture, bias, scale))
+    if (mixture && scale !== undefined && isChanged(mixture, bias))
+      biases.set(bias.module, mergeBias(step, mixture, bias, scale))
     else if (mixture) left.set(target, NO_CHANGE)
   }
   for (const [target, difference] of changed.differences) {
     const mixture = rules.has(target) ? mix(target) : undefined
-    if (mixture) differences.set(target, mergeBias(step, mixture, difference, 1))
+    if (mixture && isChanged(mixture, difference)) differences.set(target, mergeBias(step, mixture, difference, 1))
+    else if (mixture) left.set(target, NO_CHANGE)
   }
+  if (biases.size > 0 && !completeBiases(step, context, changed, weights, biases)) sound = false
   for (const [target, copies] of changed.whole) {
     const mixture = rules.has(target) ? mix(target) : undefined
-    const tensor = mixture && mergeWhole(context, step, mixture, target, copies)
+    const isBeneath = changed.beneath.has(target) && changed.weights.has(target)
+    // Without an update, the weight of the base beneath it is not a change.
+    if (!mixture || (isBeneath && left.has(target))) continue
+    const tensor =
+      (isBeneath && sameCopy(context, mixture, copies)) || mergeWhole(context, step, mixture, target, copies)
     if (tensor) whole.set(target, tensor)
-    else if (mixture) sound = false
+    else sound = false
   }
   if (sound && weights.length + differences.size === 0) {
     const why = [...new Set(left.values())].join(', ')
@@ -164,7 +176,8 @@ function mergeAll(
     )
     sound = false
   }
-  return sound ? { weights, norms, biases, differences, whole } : undefined
+  const ties = tiesHeads(step, context, ranked)
+  return sound && ties !== 'mixed' ? { weights, norms, biases, differences, whole, ties } : undefined
 }
 
 interface Ranked extends Weighing {
@@ -273,7 +286,8 @@ function modulesIn({ tensors }: Value, { content }: ReadAdapter): AdapterModule[
 function adapterValue(
   step: MergeStep,
   adapters: ReadonlyMap<string, ReadAdapter>,
-  { weights, norms, biases, differences, whole }: Merged,
+  changed: Changed,
+  { weights, norms, biases, differences, whole, ties }: Merged,
 ): Value {
   const named: (readonly [string, ValueTensor])[] = []
   const modules: AdapterModule[] = []
@@ -291,21 +305,21 @@ function adapterValue(
   for (const [module, tensor] of norms)
     named.push([isKohya ? `${module}.dora_scale` : `${PREFIX}${module}.lora_magnitude_vector`, tensor])
   named.push(...differences)
-  for (const [name, tensor] of whole) named.push([`${PREFIX}${name}`, tensor])
+  const configs = [...adapters.values()].map(({ config }) => config ?? {})
+  const updated = new Set(weights.map(({ module }) => module))
+  const saved = savedAs([...whole.keys()], [...changed.whole.keys()], updated, configs)
+  for (const [name, tensor] of whole) named.push([`${PREFIX}${saved.names.get(name)!}`, tensor])
+  const left = [...changed.weights.values()].flatMap(({ module }) => (updated.has(module) ? [] : [module]))
   const [origin] = adapters.keys()
-  const saved = [...whole.keys()].map((name) => name.slice(0, Math.max(0, name.lastIndexOf('.'))))
   return {
     name: step.name,
     tensors: new Map(named.sort(([a], [b]) => (a < b ? -1 : 1))),
     origin: origin!,
     modules,
     ...(isKohya ? { adapterFormat: 'kohya' as const } : {}),
-    adapter: mergedConfig(
-      [...adapters.values()].map(({ config }) => config ?? {}),
-      weights,
-      [...new Set(saved)].sort(),
-      { hasBiases: biases.size > 0, isDora: norms.size > 0 },
-    ),
+    adapter: mergedConfig(configs, weights, {
+      ...{ saved, left, ties, hasBiases: biases.size > 0, isDora: norms.size > 0 },
+    }),
   }
 }
 
