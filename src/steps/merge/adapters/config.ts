@@ -1,7 +1,5 @@
 /** `adapter_config.json` of merged adapters, in PEFT's form. */
-import type { Saved } from './saved.js'
-
-export type Config = Readonly<Record<string, unknown>>
+import { type Config, listOf, type Saved } from './saved.js'
 
 /** A module of the result, or a parameter of a stack of experts. */
 export interface MergedModule {
@@ -30,9 +28,6 @@ const kept = (config: Config): Config => {
     ),
   )
 }
-
-export const listOf = (value: unknown): readonly string[] | undefined =>
-  Array.isArray(value) && value.every((item) => typeof item === 'string') ? (value as string[]) : undefined
 
 interface Traits {
   readonly saved: Saved

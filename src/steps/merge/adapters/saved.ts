@@ -1,6 +1,10 @@
 /** Tensors that adapters saved whole, as PEFT stores them: as trained copies of modules, as biases, or beneath factors. */
 import { moduleOf } from '../../../networks/modules.js'
-import { type Config, listOf } from './config.js'
+
+export type Config = Readonly<Record<string, unknown>>
+
+export const listOf = (value: unknown): readonly string[] | undefined =>
+  Array.isArray(value) && value.every((item) => typeof item === 'string') ? (value as string[]) : undefined
 
 export interface Saved {
   /** By name in the network: the stored name. */
