@@ -3,6 +3,10 @@ import type { Misfit, Reporter } from './types.js'
 
 export const RIGHT_BASE = 'use the base model that the adapter was trained on'
 
+/** The way out for tensors without elements. */
+export const EMPTY =
+  'save the adapter again with all of its tensors: ZeRO-3 needs stage3_gather_16bit_weights_on_model_save'
+
 /** An error about an update. `whole`: the message does not follow the module's name. */
 export const misfit = (code: ErrorCode, message: string, hint: string, whole = false): Misfit => ({
   kind: 'misfit',

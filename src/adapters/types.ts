@@ -100,7 +100,7 @@ export type Change =
       readonly terms: number
     }
   /** Other elements in place of W. `lora_scale` does not apply. */
-  | { readonly kind: 'replace'; readonly expr: ReadExpr }
+  | { readonly kind: 'replace'; readonly expr: Expr }
 
 /** ΔW: a product of two factors, two matrices of the shape of W times each other element by element, or a tensor. */
 export type Delta = Product | Hadamard | ReadExpr

@@ -209,4 +209,33 @@ test('files of sd-scripts: an alpha that is no scale is an error with its name',
     assert.match(await told(), /adapter-unused: b: terge does not know 1 tensor of it/)
   }))
 
+test('factors of linear layers with a kernel of size 1 merge with those without; empty tensors are refused', () =>
+  inFolder(async (folder) => {
+    const name = 'lora_unet_down_blocks_0_attentions_0_proj_in'
+    const lora = (ones: readonly number[], rank: number, seed: number) => ({
+      [`${name}.lora_down.weight`]: stored(matrix([rank, 6, ...ones], seed)),
+      [`${name}.lora_up.weight`]: stored(matrix([5, rank, ...ones], seed + 1)),
+    })
+    const write = (file: string, tensors: Record<string, RawTensor>) =>
+      writeFileSync(path.join(folder, file), safetensors(tensors))
+    write('a.safetensors', lora([], 2, 1))
+    write('b.safetensors', lora([1, 1], 3, 3))
+    const recipe = (lora: string) => ({
+      models: { a: 'a.safetensors', b: lora },
+      merge: { method: 'task_arithmetic', weights: [1, -0.5] },
+      output: 'out.safetensors',
+    })
+    assert.is(await execute(folder, recipe('b.safetensors')), '')
+    const made = await tensorsOf(path.join(folder, 'out.safetensors'))
+    assert.equal(made.get(`${name}.lora_down.weight`)!.shape, [5, 6])
+    write('c.safetensors', { ...lora([], 2, 1), [`${name}.lora_up.weight`]: f32([5, 0], []) })
+    assert.match(await execute(folder, recipe('c.safetensors')), `${name}.lora_up.weight is empty: [5, 0]`)
+    const empty = { ...LORA, [`${P}head.weight`]: f32([0], []) }
+    writeAdapter(path.join(folder, 'd'), empty, { r: 2, modules_to_save: ['head'] })
+    const alone = { models: { a: 'd', b: 'd' }, merge: { method: 'linear' }, output: 'out' }
+    assert.match(await execute(folder, alone), "1 tensor of it is empty: 'head.weight'")
+  }))
+
+const LORA = { [`${P}q.lora_A.weight`]: f32([2, 1], [1, 2]), [`${P}q.lora_B.weight`]: f32([1, 2], [1, 2]) }
+
 test.run()

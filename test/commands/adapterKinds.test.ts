@@ -157,7 +157,11 @@ test('weights of several tiles: the same bytes on any number of threads', () =>
       loha[`${P}layers.0.up_proj.${part}_b`] = numbersOf(4, 751)
     }
     writeAdapter(path.join(folder, 'loha'), loha, { peft_type: 'LOHA', r: 4, alpha: 4 })
-    const oft = { [`${P}embed_tokens.oft_R.weight`]: numbersOf(25, 190) }
+    // Blocks of one input have nothing to rotate.
+    const oft = {
+      [`${P}embed_tokens.oft_R.weight`]: numbersOf(25, 190),
+      [`${P}layers.0.up_proj.oft_R.weight`]: numbersOf(751, 0),
+    }
     const rotations = { r: 0, oft_block_size: 20, use_cayley_neumann: false, peft_version: '0.21.0' }
     writeAdapter(path.join(folder, 'oft'), oft, { peft_type: 'OFT', ...rotations })
     for (const lora of ['adapter', 'loha', 'oft']) {

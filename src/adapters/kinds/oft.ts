@@ -8,7 +8,7 @@ import { read, viewOf } from '../views.js'
 /** A rotation is in memory as a whole. */
 const MOST_SIZE = 4096
 
-function change({ parts, settings }: Update, { shape }: Weight): Change | Misfit {
+function change({ parts, settings }: Update, { shape, expr }: Weight): Change | Misfit {
   const { r } = parts as { r: ValueTensor }
   const [vectors = 0, count = 0] = r.shape
   // A triangle without its diagonal has this many elements.
@@ -23,6 +23,8 @@ function change({ parts, settings }: Update, { shape }: Weight): Change | Misfit
       `: it has rotations [${r.shape.join(', ')}] for the weight [${shape.join(', ')}]`,
       RIGHT_BASE,
     )
+  // Blocks of one input have nothing to rotate, and no numbers.
+  if (size === 1) return { kind: 'replace', expr }
   return { kind: 'rotate', by: read(viewOf(r)), size, vectors, terms: Number(settings?.terms) }
 }
 

@@ -2,7 +2,7 @@
 import { elements, sameShape } from '../../core/dtypes.js'
 import type { ValueTensor } from '../../expr/values.js'
 import { kindOf } from '../kinds/index.js'
-import { misfit, RIGHT_BASE, report } from '../misfit.js'
+import { EMPTY, misfit, RIGHT_BASE, report } from '../misfit.js'
 import type { AdapterFiles, KindName, Magnitude, Parts, Reporter, Update } from '../types.js'
 import { permute, read, reshape, viewOf } from '../views.js'
 import type { ModuleTensors, Role } from './roles.js'
@@ -35,6 +35,11 @@ export function updatesOf(
   const shape = target.shapeOf('weight')
   if (wanted.length > 1) {
     report(misfit('adapter-factor', ' has the tensors of several kinds of updates', RIGHT_BASE), name, reporter)
+    return []
+  }
+  const empty = [...tensors].find(([role, { shape }]) => role !== 'alpha' && elements(shape) === 0)
+  if (empty) {
+    reporter.error('bad-adapter', `${module.stored.get(empty[0])!} is empty: ${listed(empty[1])}`, EMPTY)
     return []
   }
   const [kind] = wanted

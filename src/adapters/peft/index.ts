@@ -1,6 +1,7 @@
 /** Adapters of PEFT: `adapter_config.json` with the file of weights beside it. */
 import { quote } from '../../core/suggest.js'
-import { plural } from '../../core/words.js'
+import { agree, plural } from '../../core/words.js'
+import { EMPTY } from '../misfit.js'
 import type { AdapterContent, AdapterFiles, AdapterFormat, Network, Reporter } from '../types.js'
 import { hra } from './methods/hra.js'
 import { ia3 } from './methods/ia3.js'
@@ -54,7 +55,7 @@ function read(
 
 /** False if there is nothing to read. */
 function checkTensors(
-  { modules, adapters, twice }: Sorted,
+  { modules, replaced, adapters, twice }: Sorted,
   count: number,
   { roles, example }: PeftMethod,
   reporter: Reporter,
@@ -64,6 +65,19 @@ function checkTensors(
       'bad-adapter',
       `${quote(stored)} is stored twice, under two names`,
       'save the adapter again with PEFT',
+    )
+  // Rotations of single inputs have no numbers.
+  const empty = [
+    ...modules.flatMap(({ module, roles: own }) =>
+      [...own].flatMap(([role, { shape }]) => (role !== 'oft_R' && shape.includes(0) ? [`${module}.${role}`] : [])),
+    ),
+    ...[...replaced].flatMap(([name, { shape }]) => (shape.includes(0) ? [name] : [])),
+  ]
+  if (empty.length > 0)
+    reporter.error(
+      'bad-adapter',
+      `${plural(empty.length, 'tensor')} of it ${agree(empty.length, 'is', 'are')} empty: ${quote(empty[0]!)}${empty.length > 1 ? ', …' : ''}`,
+      EMPTY,
     )
   if (adapters.length > 1)
     reporter.error(

@@ -253,7 +253,13 @@ const sameSides = (one: Sides, other: Sides): boolean =>
   one.rows === other.rows &&
   one.columns === other.columns &&
   one.experts === other.experts &&
-  (one.flat || other.flat || sameShape(one.inputs, other.inputs))
+  (one.flat || other.flat || sameShape(withoutOnes(one.inputs), withoutOnes(other.inputs)))
+
+/** Some trainers save layers as convolutions with a kernel of size 1. */
+function withoutOnes(inputs: readonly number[]): readonly number[] {
+  const last = inputs.findLastIndex((size) => size !== 1)
+  return inputs.slice(0, Math.max(1, last + 1))
+}
 
 /** Equal for versions of PEFT that store square experts alike. */
 function layoutBy({ version }: WeightChange): string | undefined {
