@@ -201,6 +201,7 @@ function mixedIn(all: readonly Instance[]): LayoutProblem[] {
 /** Experts that are missing, or that the configuration does not have. */
 function stacksIn(all: readonly Instance[], facts: Facts): LayoutProblem[] {
   const most = new Map<string, { readonly places: number; readonly says: string }>()
+  const experts = (count: number): string => plural(count, 'expert')
   const places = ({ name, whole, parts }: Instance): number =>
     whole
       ? (facts.shapes.get(name)?.shape[0] ?? 0)
@@ -210,27 +211,29 @@ function stacksIn(all: readonly Instance[], facts: Facts): LayoutProblem[] {
     const key = `${one.over} ${one.prefix}`
     const known = most.get(key)
     const own = places(one)
-    if (!known || own > known.places) most.set(key, { places: own, says: one.name })
+    if (!known || own > known.places)
+      most.set(key, {
+        places: own,
+        says: one.whole ? `${one.name} has ${experts(own)}` : `there is ${numbered(one, own - 1)}`,
+      })
   }
   for (const one of stacks) {
     const key = `${one.over} ${one.prefix}`
     const named = expertsIn(one.over!, facts, most.get(key)!.places)
-    if (named > 0) most.set(key, { places: named, says: 'the configuration' })
+    if (named > 0) most.set(key, { places: named, says: `the configuration has ${experts(named)}` })
   }
   return stacks.flatMap((one): LayoutProblem[] => {
     const wanted = most.get(`${one.over} ${one.prefix}`)!
-    const other = wanted.says === 'the configuration' ? wanted.says : `${wanted.says}`
     if (one.whole) {
       const own = places(one)
       return own === wanted.places
         ? []
-        : [{ tensor: one.name, message: `is a stack of ${plural(own, 'tensor')}, but ${other} has ${wanted.places}` }]
+        : [{ tensor: one.name, message: `is a stack of ${plural(own, 'tensor')}, but ${wanted.says}` }]
     }
     return leavesIn(one).flatMap((leaf): LayoutProblem[] => {
       const numbers = one.parts.get(leaf) ?? new Map<string, string>()
       const beyond = [...numbers].find(([number]) => Number(number) >= wanted.places)
-      if (beyond)
-        return [{ tensor: beyond[1], message: `is one too many: ${other} has ${plural(wanted.places, 'expert')}` }]
+      if (beyond) return [{ tensor: beyond[1], message: `is one too many: ${wanted.says}` }]
       let hole = 0
       while (numbers.has(String(hole))) hole++
       return hole >= wanted.places
@@ -238,12 +241,17 @@ function stacksIn(all: readonly Instance[], facts: Facts): LayoutProblem[] {
         : [
             {
               tensor: leaf.replace(`{${one.over}}`, String(hole)),
-              message: `is missing: ${other} has ${plural(wanted.places, 'expert')}`,
+              message: `is missing: ${wanted.says}`,
             },
           ]
     })
   })
 }
+
+/** A stored part with the number. */
+const numbered = ({ parts }: Instance, number: number): string =>
+  [...parts.values()].map((numbers) => numbers.get(String(number))).find((tensor) => tensor !== undefined) ??
+  `expert ${number}`
 
 /** The names of the parts, with the stacked capture as it is. */
 function leavesIn({ rule, over, name }: Instance): readonly string[] {

@@ -73,11 +73,15 @@ const REFUSED: Readonly<Record<string, Case>> = {
   },
   'an expert in the middle is missing': {
     ...{ sides: QWEN, edit: without(/layers\.1\.mlp\.experts\.1\./) },
-    says: complete('model\\.layers\\.1\\.mlp\\.experts\\.1\\.gate_proj\\.weight is missing: .* has 3 experts'),
+    says: complete(
+      'model\\.layers\\.1\\.mlp\\.experts\\.1\\.gate_proj\\.weight is missing: (there is \\S+experts\\.2\\.|the configuration has 3 experts)',
+    ),
   },
   'the last expert of a layer is missing': {
     ...{ sides: QWEN, edit: without(/layers\.1\.mlp\.experts\.2\./) },
-    says: complete('model\\.layers\\.1\\.mlp\\.experts\\.2\\.gate_proj\\.weight is missing: .* has 3 experts'),
+    says: complete(
+      'model\\.layers\\.1\\.mlp\\.experts\\.2\\.gate_proj\\.weight is missing: (there is \\S+experts\\.2\\.|the configuration has 3 experts)',
+    ),
   },
   'the last expert of all layers is missing': {
     ...{ sides: QWEN, edit: without(/mlp\.experts\.2\./), configured: true },

@@ -83,7 +83,8 @@ export const chatglm1 = fusedAttention({
   name: 'chatglm1',
   title: 'ChatGLM (first generation)',
   types: ['chatglm'],
-  module: '{prefix}transformer.layers.{layer}.attention',
+  // No other prefix: the vision encoder of GLM-4V has these names, too, and other heads.
+  module: 'transformer.layers.{layer}.attention',
   fused: 'query_key_value',
   parts: IN_FULL,
   ...perHead,
