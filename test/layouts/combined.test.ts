@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Checkpoint, LogicalTensor } from '../../src/checkpoints/types.js'
 import { evidenceOf } from '../../src/layouts/recognise.js'
-import { edited, laid, layoutOf, opened } from '../support/layouts.js'
+import { bare, edited, laid, layoutOf, opened } from '../support/layouts.js'
 import { fixture } from '../support/terge.js'
 
 const MERGE = 'base: base\nmerge: {method: linear, models: [base, own], weights: [0.5, 0.5]}\noutput: out'
@@ -88,6 +88,29 @@ test('LongCat-Flash is refused: in transformers 5 its tensors have places for ex
   const config = { model_type: 'longcat_flash', n_routed_experts: 3, zero_expert_num: 1 }
   const { said } = laid({ base: { ...released!, config }, own: { ...v5!, config } }, MERGE)
   assert.match(said.join('\n'), /error layout-unclear: /)
+})
+
+test('square experts are not in question where the configuration says which network it is', async () => {
+  const [, v5] = await sidesOf('qwen3_moe')
+  const square = edited(v5!, (tensors) => {
+    for (const [name, tensor] of tensors)
+      if (name.endsWith('gate_up_proj'))
+        tensors.set(name, { ...tensor, shape: [tensor.shape[0]!, tensor.shape[2]!, tensor.shape[2]!] })
+  })
+  const own = edited(square, (tensors) => {
+    for (const name of [...tensors.keys()]) if (name.endsWith('down_proj')) tensors.delete(name)
+  })
+  assert.equal(laid({ base: square, own }, MERGE).said, [])
+  // Without one, it can be Qwen3-VL, whose tensors have another order.
+  const { said } = laid({ base: bare(square), own: bare(own) }, MERGE)
+  assert.match(said.join('\n'), /error layout-unclear: .* would have the same shape in qwen3-vl-moe/)
+})
+
+test('the vision encoder of GLM-4V is not a ChatGLM of the first generation', async () => {
+  const old = await opened(path.join(fixture('layouts'), 'chatglm1/fused'))
+  const seen = (model: Checkpoint) => [...laid({ base: model, own: model }, MERGE).models.layouts.keys()].length
+  assert.is(seen(old), 2)
+  assert.is(seen(renamed(old, (name) => name.replace('transformer.', 'transformer.vision.transformer.'))), 0)
 })
 
 test('a UNet without attention in the middle is not recognized', () => {

@@ -3,6 +3,7 @@ import { plural } from '../../core/words.js'
 import { FAMILIES } from '../../layouts/index.js'
 import { likelyLayouts } from '../../layouts/likely.js'
 import { formName, type Laid, type OwnForm, ownForm } from '../../layouts/model.js'
+import { indexOf } from '../../layouts/names.js'
 import { undecidedIn } from '../../layouts/recognise.js'
 import type { Family } from '../../layouts/types.js'
 import type { Reading } from './convert.js'
@@ -18,9 +19,15 @@ export function refuseUnclear(
   isKnown: (family: Family) => boolean,
 ): void {
   const { recipe, name, at, faults } = reading
+  // What a layout that is certain says of a tensor is not in question: another network can have its name.
+  const index = indexOf(model.tensors)
+  const known = FAMILIES.filter(isKnown).flatMap(({ forms }) => forms.flatMap(({ rules }) => rules))
+  const sure = new Set(known.flatMap(({ tensor }) => [...index.find(tensor)].map(({ name }) => name)))
+  const open = { ...model, tensors: new Map([...model.tensors].filter(([name]) => !sure.has(name))) }
   for (const family of FAMILIES) {
     const target = ownForm(family, base)
-    if (target && !isKnown(family) && !ownForm(family, model)) refuseUndecided(reading, family, model, target, base)
+    if (!target || isKnown(family) || ownForm(family, model)) continue
+    refuseUndecided(reading, family, open, target, base)
   }
   const [first, ...others] = likelyLayouts(model, base, isKnown)
   if (!first) return
