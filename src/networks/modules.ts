@@ -40,6 +40,21 @@ export function adaptedLayer(
 /** Tensors of a module that is saved in full. Others are not known to belong to a module. */
 export const SAVED_PARTS: readonly string[] = ['weight', 'bias', 'running_mean', 'running_var', 'num_batches_tracked']
 
+/** Modules that PEFT copies whole for a task, even if `modules_to_save` does not name them. */
+const COPIED: Readonly<Record<string, RegExp>> = {
+  SEQ_CLS: /(^|\.)(classifier|score)(\.|$)/,
+  TOKEN_CLS: /(^|\.)(classifier|score)(\.|$)/,
+  QUESTION_ANS: /(^|\.)qa_outputs(\.|$)/,
+}
+
+/** The task, or null if PEFT would look for a tensor of its head among these that is not saved whole. */
+export function loadableTask<T>(task: T, tensors: Iterable<string>, saved: ReadonlySet<string>): T | null {
+  const head = COPIED[String(task)]
+  if (!head) return task
+  for (const name of tensors) if (!saved.has(name) && head.test(moduleOf(name).module)) return null
+  return task
+}
+
 /** The names of a layer's factors in the adapter. */
 export function factorNames({ kind }: AdaptedLayer, module: string): { readonly a: string; readonly b: string } {
   const name = `base_model.model.${module}`

@@ -1,12 +1,13 @@
 /** Merged adapters have configurations and names with which PEFT loads all of their tensors. */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { plan, run } from '../../src/index.js'
 import { mergedConfig } from '../../src/steps/merge/adapters/config.js'
 import { savedAs } from '../../src/steps/merge/adapters/saved.js'
 import { matrix, stored, writeAdapter } from '../support/adapters.js'
-import { inFolder } from '../support/files.js'
+import { inFolder, type RawTensor, safetensors } from '../support/files.js'
 import { tensorsOf } from '../support/lowRank.js'
 import { terge } from '../support/terge.js'
 
@@ -117,5 +118,37 @@ test('tensors that were saved whole have the names that PEFT gives them', () => 
   const made = mergedConfig([{ lora_bias: true }], [{ module: '0.q', rank: 1, scale: 1 }], { saved, ...none })
   assert.equal([made.bias, made.modules_to_save, made.lora_bias], ['all', null, false])
 })
+
+test('a module that is saved whole has its unchanged tensors too, and a task needs its whole head', () =>
+  inFolder(async (folder) => {
+    const counts: RawTensor = { dtype: 'I64', shape: [], bytes: new Uint8Array(8) }
+    const model = (seed: number) => ({
+      'conv.weight': numbers([4, 2, 1, 1], seed),
+      'norm.weight': numbers([4], seed + 1),
+      'norm.num_batches_tracked': counts,
+      'classifier.weight': numbers([3, 4], seed + 2),
+    })
+    const architectures = ['XForSequenceClassification']
+    for (const [name, seed] of [
+      ['base', 1],
+      ['tuned', 5],
+    ] as const) {
+      mkdirSync(path.join(folder, name))
+      writeFileSync(path.join(folder, name, 'model.safetensors'), safetensors(model(seed)))
+      writeFileSync(path.join(folder, name, 'config.json'), JSON.stringify({ architectures }))
+    }
+    const lora = { from: 'tuned', base: 'base', rank: 2, modules_to_save: true }
+    const models = { base: 'base', tuned: 'tuned' }
+    const recipe = { terge: 1, models, steps: { a: { extract: { lora } } }, output: { path: 'out', from: 'a' } }
+    writeFileSync(path.join(folder, 'r.yml'), JSON.stringify(recipe))
+    await run(await plan(path.join(folder, 'r.yml')), { threads: 1, sync: false })
+    const made = await tensorsOf(path.join(folder, 'out'))
+    assert.ok(made.has(`${P}norm.num_batches_tracked`))
+    const config = JSON.parse(readFileSync(path.join(folder, 'out/adapter_config.json'), 'utf8'))
+    assert.equal([config.task_type, config.modules_to_save], [null, ['norm']])
+    const head = ['classifier.weight']
+    const saved = (whole: readonly string[]) => savedAs(whole, head, new Set(), [{ task_type: 'SEQ_CLS' }]).task
+    assert.equal([saved(head), saved([])], ['SEQ_CLS', null])
+  }))
 
 test.run()

@@ -247,7 +247,7 @@ test('experts: patterns of the result have the names of parameters, which PEFT c
   const modules = [{ module: 'a.q' }, { module: 'b.q' }, { module: 'c.q' }].map((own) => ({ ...own, ...usual }))
   const stacks = ['a.experts.gate_up_proj', 'a.experts.down_proj'].map((module) => ({ module, ...experts }))
   const made = mergedConfig([{}], [...modules, ...stacks], {
-    saved: { names: new Map(), modules: [], bias: 'none' },
+    saved: { names: new Map(), modules: [], bias: 'none', task: null },
     ...{ left: [], ties: undefined, hasBiases: false, isDora: false },
   })
   assert.equal(made.rank_pattern, { 'a.experts.gate_up_proj': 4, 'a.experts.down_proj': 4 })

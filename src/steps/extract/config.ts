@@ -3,7 +3,7 @@
 import type { Value } from '../../expr/values.js'
 import { hubParts } from '../../language/names.js'
 import type { RecipeHead } from '../../language/types.js'
-import { type AdaptedLayer, moduleOf, targetNames } from '../../networks/modules.js'
+import { type AdaptedLayer, loadableTask, moduleOf, targetNames } from '../../networks/modules.js'
 import type { ExtractStep } from './types.js'
 
 export type AdapterConfig = Readonly<Record<string, unknown>>
@@ -84,7 +84,7 @@ export function adapterConfig(
       layers.map(({ module }) => module),
       modules,
     ),
-    task_type: taskOf(config),
+    task_type: loadableTask(taskOf(config), base.tensors.keys(), new Set(saved)),
     use_dora: false,
     use_rslora: false,
   }

@@ -9,7 +9,7 @@ import type { Expr, PlanFactoring, ReadExpr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import type { HeldWork } from '../../kernels/held/types.js'
 import type { RecipeHead } from '../../language/types.js'
-import { type AdaptedLayer, targetNames } from '../../networks/modules.js'
+import { type AdaptedLayer, loadableTask, targetNames } from '../../networks/modules.js'
 import type { View } from '../../views/types.js'
 import { type AdapterConfig, baseOf, taskOf } from './config.js'
 import type { ExtractStep } from './types.js'
@@ -129,7 +129,7 @@ export function kroneckerConfig(
       layers.map(({ module }) => module),
       weights,
     ),
-    task_type: taskOf(config),
+    task_type: loadableTask(taskOf(config), base.tensors.keys(), new Set()),
     use_effective_conv2d: false,
   }
 }

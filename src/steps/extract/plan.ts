@@ -254,6 +254,10 @@ const shorterSide = ([rows = 1, ...rest]: readonly number[]): number =>
 
 const textOf = ({ expr }: ValueTensor): string => JSON.stringify(jsonForm(expr))
 
+const SAME = 'the same tensor in both'
+/** Reasons that do not hold for a tensor of a module that is saved whole. */
+const WHOLE_TOO: readonly string[] = [SAME, COPY_REASONS['not-float']]
+
 /** Why a tensor of any kind is not in the adapter. */
 function leftOut(
   { from }: ExtractStep,
@@ -264,7 +268,7 @@ function leftOut(
   if (decision.kind === 'copy') return COPY_REASONS[decision.reason].replace(' by filters', '')
   if (!other) return `${from} has no such tensor`
   if (!isFloat(own.dtype) || !isFloat(other.dtype)) return COPY_REASONS['not-float']
-  if (textOf(own) === textOf(other)) return 'the same tensor in both'
+  if (textOf(own) === textOf(other)) return SAME
   return undefined
 }
 
@@ -288,6 +292,12 @@ function settleRest(
     } else if (!known) left.set(name, 'no weight of a layer that adapters know')
     else if (step.modulesToSave) saved.push(name)
     else left.set(name, vector ? 'a norm or a bias: modules_to_save' : 'no low-rank form: modules_to_save')
+  }
+  // PEFT looks for all tensors of a copied module, those that are no numbers of training and unchanged ones too.
+  const copied = new Set(saved.map((name) => moduleOf(name).module))
+  for (const [name, why] of left) {
+    const { module, part } = moduleOf(name)
+    if (WHOLE_TOO.includes(why) && SAVED_PARTS.includes(part) && copied.has(module)) saved.push(name)
   }
   for (const name of [...saved, ...biases]) left.delete(name)
   return { saved, biases }

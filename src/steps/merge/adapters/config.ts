@@ -87,6 +87,7 @@ export function mergedConfig(
       : first.target_parameters === undefined
         ? {}
         : { target_parameters: null }),
+    ...(first.task_type === undefined ? {} : { task_type: saved.task }),
     use_dora: isDora,
     use_rslora: false,
   }

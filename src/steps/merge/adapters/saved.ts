@@ -1,5 +1,5 @@
 /** Tensors that adapters saved whole, as PEFT stores them: as trained copies of modules, as biases, or beneath factors. */
-import { moduleOf } from '../../../networks/modules.js'
+import { loadableTask, moduleOf } from '../../../networks/modules.js'
 
 export type Config = Readonly<Record<string, unknown>>
 
@@ -12,6 +12,7 @@ export interface Saved {
   /** `modules_to_save`. */
   readonly modules: readonly string[]
   readonly bias: 'none' | 'lora_only' | 'all'
+  readonly task: unknown
 }
 
 /** Whether a module has this name, or is inside of one that has it. */
@@ -51,5 +52,6 @@ export function savedAs(
       all.every((name) => kept.has(name) || !covers(own, moduleOf(name).module)),
   )
   const others = [...copied].filter((module) => !complete.some((own) => covers(own, module)))
-  return { names, modules: [...complete, ...others].sort(), bias }
+  const task = loadableTask(configs[0]?.task_type ?? null, all, kept)
+  return { names, modules: [...complete, ...others].sort(), bias, task }
 }
