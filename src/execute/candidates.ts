@@ -57,6 +57,8 @@ export function candidateJudge(candidates: Candidates): Judge | undefined {
     const own: Engine = {
       ...engine,
       ...{ records, findings, shelf, claims: claimsOf([]) },
+      // Also where a run makes no tensors itself: what is judged is the whole output.
+      part: engine.part && { ...engine.part, owns: (made) => made === output.output },
       listen: () => {},
       progress: runProgress(
         plan,

@@ -113,8 +113,7 @@ export async function doBatch(
     if (isFirst) {
       if (inStages) await shareInStages(inStages)
       else {
-        // Parts do not repeat a warning.
-        if (!works.part && !works.left) await statistics()
+        await statistics()
         await doShared(engine, analyses, judge)
       }
       options.listen({ kind: 'phase', phase: 'merging' })
@@ -299,10 +298,18 @@ async function warnOfStatistics(
   { listen, signal }: ExecuteOptions,
 ): Promise<void> {
   const { pool, kernels } = engine
-  const plan = { ...engine.plan, outputs: batches.flat().map(({ output }) => engine.plan.outputs[output]!) }
+  const { part } = engine
+  // What finds something for all parts checks everything, and so does what publishes their outputs. A part checks what it merges.
+  const owns = part && !part.finds ? part.owns : () => true
+  const outputs = batches.flat().map(({ output }) => {
+    const own = engine.plan.outputs[output]!
+    return { ...own, tensors: own.tensors.filter((_, tensor) => owns(output, tensor)) }
+  })
+  const plan = { ...engine.plan, outputs }
   const doubts = await checkStatistics(plan, pool, { math: kernels.math, ...(signal ? { signal } : {}) })
   refuseInterrupted(signal)
-  for (const diagnostic of doubts) listen({ kind: 'warning', diagnostic })
+  // That all of a model's statistics are 0 is only known where all are read.
+  if (!part || part.finds) for (const diagnostic of doubts) listen({ kind: 'warning', diagnostic })
 }
 
 /** Evaluates a checkpoint of a check, and removes it. Error: `alignment-check-failed`. */

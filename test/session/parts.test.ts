@@ -23,7 +23,7 @@ import { bf16, f32, inFolder, numbers, type RawTensor, writeModel } from '../sup
 import { openCounting } from '../support/pools.js'
 import { BIN, plainEnv } from '../support/terge.js'
 
-const OPTIONS: PartOptions = { threads: 1, sync: false }
+const OPTIONS: PartOptions = { threads: 1, sync: false, commands: 'run' }
 const WORK = '.terge.parts-out'
 
 const layers = (seed: number): Record<string, RawTensor> =>
@@ -42,6 +42,18 @@ function prepare(folder: string): void {
       ...layers(100 * index),
       ...(name === 'c' ? { more: f32([5], [1, 2, 3, 4, 5]) } : {}),
     })
+  // Networks with nothing in common, so that each seed gives another alignment.
+  for (const [name, seed] of [
+    ['x', 7],
+    ['y', 17],
+  ] as const)
+    writeModel(path.join(folder, `${name}.safetensors`), {
+      'fc1.weight': f32([12, 8], numbers(96, seed)),
+      'fc2.weight': f32([12, 12], numbers(144, seed + 1)),
+      'fc3.weight': f32([12, 12], numbers(144, seed + 2)),
+      'fc4.weight': f32([4, 12], numbers(48, seed + 3)),
+    })
+  writeFileSync(path.join(folder, 'evaluate.mjs'), EVALUATE)
   writeFileSync(path.join(folder, 'r.yml'), SHARDED)
 }
 
@@ -72,6 +84,21 @@ const part = async (folder: string, choice: PartChoice, options: PartOptions = {
   runPart(await planned(folder), choice, { ...OPTIONS, ...options })
 const finish = async (folder: string, options: PartOptions = {}) =>
   finishParts(await planned(folder), { ...OPTIONS, ...options })
+
+/** Seeds of an alignment, of which a command that reads the whole output chooses one. */
+const SELECT = `terge: 1
+models: {a: x.safetensors, b: y.safetensors}
+rebasin: {spec: chain, model: b, onto: a, restarts: 4, select: {maximize: height}}
+merge: {method: linear}
+output: {path: out, shard_size: 1KB}
+evaluate: {command: [node, evaluate.mjs, "{model}"]}
+`
+/** The last number of the last shard. */
+const EVALUATE = `import { readdirSync, readFileSync } from 'node:fs'
+const name = readdirSync(process.argv[2]).filter((name) => name.endsWith('.safetensors')).sort().at(-1)
+const bytes = readFileSync(process.argv[2] + '/' + name)
+console.log(JSON.stringify({ height: bytes.readFloatLE(bytes.length - 4) }))
+`
 
 /** Each file that a run made, hidden ones as well. */
 function filesOf(folder: string): Map<string, string> {
@@ -112,6 +139,7 @@ async function refused(work: Promise<unknown>): Promise<readonly [code: string, 
 for (const [name, recipe] of [
   ['whole models, shards and a file', SHARDED],
   ['a path, an adapter with ranks by energy', PATHS],
+  ['seeds that a command chooses from', SELECT],
 ] as const) {
   test(`parts in any order, with any number of threads: ${name}`, async () => {
     for (const [of, order] of [
@@ -201,9 +229,10 @@ test('a work folder elsewhere, and another output path', () =>
   inFolder(async (folder) => {
     prepare(folder)
     const work = path.join(folder, 'shared', 'work')
+    const before = readdirSync(folder)
     await part(folder, 'analyse', { work })
     await part(folder, { index: 0, of: 1 }, { work })
-    assert.equal(readdirSync(folder).sort(), ['a.safetensors', 'b.safetensors', 'c.safetensors', 'r.yml', 'shared'])
+    assert.equal(readdirSync(folder).sort(), [...before, 'shared'].sort())
     await finish(folder, { work })
     assert.ok(existsSync(path.join(folder, 'out', 'lineage.json')))
     assert.not(existsSync(work))
@@ -286,6 +315,39 @@ test('an input that changed between parts is noticed without analyses', () =>
     assert.match((await refused(finish(folder)))[1], '1 part of 2 is not valid')
     await part(folder, { index: 0, of: 2 })
     await finish(folder)
+  }))
+
+test('statistics are checked by the parts that merge with them, and once more at the end', () =>
+  inFolder(async (folder) => {
+    prepare(folder)
+    const names = Object.entries(layers(0))
+    const statistics = (name: string, numberOf: (layer: number) => number) =>
+      writeModel(
+        path.join(folder, name),
+        Object.fromEntries(
+          names.map(([tensor, { shape }], layer) => {
+            const count = shape.reduce((product, side) => product * side, 1)
+            return [tensor, f32(shape, new Array<number>(count).fill(numberOf(layer)))]
+          }),
+        ),
+      )
+    statistics('fa.safetensors', () => 0)
+    statistics('fb.safetensors', (layer) => (layer === names.length - 1 ? -1 : 1))
+    writeFileSync(
+      path.join(folder, 'r.yml'),
+      `terge: 1
+models: {a: {path: a.safetensors, statistics: fa.safetensors}, b: {path: b.safetensors, statistics: fb.safetensors}}
+merge: {method: fisher}
+output: out.safetensors
+`,
+    )
+    const index = (await planned(folder)).plan.outputs[0]!.tensors.at(-1)!.name.includes('8') ? 1 : 0
+    await part(folder, { index: 1 - index, of: 2 })
+    assert.is((await refused(part(folder, { index, of: 2 })))[0], 'bad-statistics')
+    statistics('fb.safetensors', () => 1)
+    for (const index of [0, 1]) await part(folder, { index, of: 2 })
+    const codes = (await finish(folder)).warnings.map(({ code }) => code)
+    assert.equal(codes, ['bad-statistics'])
   }))
 
 test('work folders of others, links and stores are refused', () =>

@@ -89,6 +89,9 @@ const diagnosticOf = ({ claim, what, more }: { claim: Claim; what: string; more:
       : 'set statistics to a file with XᵀX of each layer’s inputs, with the names of the model’s matrices',
 })
 
+/** The files of a plan that `checkStatistics` reads. */
+export const statisticsFiles = (plan: Plan): Set<number> => new Set(claimsOf(plan).map(({ view }) => view.file))
+
 /** Every stored tensor that a method uses as statistics, once. */
 function claimsOf(plan: Plan): Claim[] {
   const claims = new Map<string, Claim>()

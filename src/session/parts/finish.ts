@@ -1,6 +1,7 @@
 /** Checks that all parts of a run are there, and publishes its outputs. */
 import { type Fault, fault } from '../../core/diagnostics.js'
 import { counted, formatCount } from '../../core/words.js'
+import { statisticsFiles } from '../../execute/schedule/statistics.js'
 import type { ExecuteOptions } from '../../execute/types.js'
 import { partsOf } from '../../plan/parts.js'
 import { storedTensors } from '../../plan/stored.js'
@@ -137,10 +138,10 @@ async function publish(
   )
 }
 
-/** Files with tensors whose digests are not known, and those that checks read again. */
+/** Files with tensors whose digests are not known, and those that checks of alignments and statistics read. */
 function filesToRead(plan: Plan, known: ReadonlyMap<number, string>): Set<number> {
   const stored = storedTensors(plan)
-  const files = new Set<number>()
+  const files = statisticsFiles(plan)
   for (const number of stored.numbers()) if (!known.has(number)) files.add(stored.placeOf(number).file)
   return (plan.checks ?? []).length > 0 ? new Set(plan.files.keys()) : files
 }

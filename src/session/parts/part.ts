@@ -5,6 +5,7 @@ import type { Listener } from '../../execute/events.js'
 import { claimedOutput } from '../../execute/outputs.js'
 import { withPace } from '../../execute/paced.js'
 import { type DonePart, executePart } from '../../execute/parts/part.js'
+import { statisticsFiles } from '../../execute/schedule/statistics.js'
 import type { ExecuteOptions } from '../../execute/types.js'
 import { surveyRanks } from '../../execute/units/survey.js'
 import type { Part } from '../../execute/units/types.js'
@@ -165,11 +166,15 @@ async function analyse(given: Prepared, work: string, options: Own, internals: P
     return rank === undefined ? [] : [[step, tensor, rank] as const]
   })
   const stored = storedTensors(plan)
-  const read = new Set(
-    planUnits(plan)
-      .shared()
-      .flatMap(({ reads }) => reads.map((number) => stored.placeOf(number).file)),
-  )
+  // Candidates are whole outputs.
+  const read = plan.analyses.some(({ select }) => select)
+    ? allFiles(plan)
+    : new Set([
+        ...statisticsFiles(plan),
+        ...planUnits(plan)
+          .shared()
+          .flatMap(({ reads }) => reads.map((number) => stored.placeOf(number).file)),
+      ])
   // Candidates of a selection are made here. Parts that run at the same time must not see them.
   const own = await makeOwnFolder(work)
   try {
