@@ -673,6 +673,15 @@ test('LoKr: the best Kronecker product of each difference, as PEFT holds it', ()
       (await read(path.join(folder, 'adapter/adapter_model.safetensors'))).get('base_model.model.a.fc.lokr_w1')!.shape,
       [2, 2],
     )
+    writeFileSync(path.join(folder, 'r.yml'), text('').replaceAll(/(base|tuned)\.safetensors/g, 'gpt-$1.safetensors'))
+    for (const [name, seed] of [
+      ['base', 1],
+      ['tuned', 2],
+    ] as const)
+      writeModel(path.join(folder, `gpt-${name}.safetensors`), { 'h.0.attn.c_attn.weight': random([8, 24], seed) })
+    const conv1d = await terge(['validate', 'r.yml'], folder)
+    assert.match(conv1d.err, 'error nothing-to-extract: tuned and base share no layer that a LoKr adapter can hold')
+    assert.match(conv1d.err, 'extract a LoRA, with lora')
     writeFileSync(
       path.join(folder, 'r.yml'),
       recipe('rank: 2').replace('extract: {', 'extract: {lokr: {from: tuned, base: base}, '),

@@ -146,9 +146,14 @@ function kroneckerValue(
   config: Readonly<Record<string, unknown>> | undefined,
   { factorings, faults }: Pick<PlanContext, 'factorings' | 'faults'>,
 ): Value | undefined {
-  const layers = adapted.filter(({ layer }) => layer.kind !== 'embedding')
-  for (const { tensor, layer } of adapted)
-    if (layer.kind === 'embedding') left.set(tensor, 'an embedding: LoKr has none')
+  const unfit = ({ layer }: Adapted): string | undefined =>
+    layer.kind === 'embedding'
+      ? 'an embedding: LoKr has none'
+      : layer.kind === 'linear' && layer.turned
+        ? 'a Conv1D layer: PEFT has no LoKr for it'
+        : undefined
+  const layers = adapted.filter((one) => unfit(one) === undefined)
+  for (const one of adapted) if (unfit(one) !== undefined) left.set(one.tensor, unfit(one)!)
   const tensors = layers.map((one) => {
     const form: Form = { rank: 1, alpha: 1, open: false }
     const ranked: Ranked = { ...one, rank: 1, bound: 1, layer: { ...one.layer, turned: false } }
@@ -163,7 +168,9 @@ function kroneckerValue(
         ? `${step.from} and ${step.base} share no layer that a LoKr adapter can hold`
         : `a LoKr adapter needs weights of models, and ${step.from} or ${step.base} is the result of a step`,
       recipe.placeOf([...step.at, step.key], 'value'),
-      'write the result to an output first, and name that in from or base',
+      layers.length === 0
+        ? 'LoKr is for linear layers and convolutions: extract a LoRA, with lora'
+        : 'write the result to an output first, and name that in from or base',
     )
     return undefined
   }
