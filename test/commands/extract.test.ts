@@ -678,7 +678,10 @@ test('LoKr: the best Kronecker product of each difference, as PEFT holds it', ()
       ['base', 1],
       ['tuned', 2],
     ] as const)
-      writeModel(path.join(folder, `gpt-${name}.safetensors`), { 'h.0.attn.c_attn.weight': random([8, 24], seed) })
+      writeModel(path.join(folder, `gpt-${name}.safetensors`), {
+        'h.0.attn.c_attn.weight': random([8, 24], seed),
+        'h.0.attn.c_attn.bias': random([24], 3),
+      })
     const conv1d = await terge(['validate', 'r.yml'], folder)
     assert.match(conv1d.err, 'error nothing-to-extract: tuned and base share no layer that a LoKr adapter can hold')
     assert.match(conv1d.err, 'extract a LoRA, with lora')
