@@ -1,6 +1,7 @@
 import { readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
+import { addressIn } from '../core/names/fileNames.js'
 import { quote } from '../core/suggest.js'
 import { printable } from '../ui/text.js'
 import { handOver } from './cluster/handOver.js'
@@ -63,6 +64,7 @@ export const submit = defineCommand({
       throw fault('bad-flag', `--parts must be an integer from 1 to 10000, not ${quote(flags.parts)}`)
     if (!(await stat(args.recipe).catch(() => undefined))?.isFile())
       throw fault('missing-recipe', `${args.recipe}: there is no such file`, 'check the path')
+    refuseAddresses(flags)
     const text = write({
       recipe: args.recipe,
       folder: process.cwd(),
@@ -80,6 +82,18 @@ export const submit = defineCommand({
     return 0
   },
 })
+
+/** What all jobs would refuse, after they have waited in a queue. Errors: `bad-flag`, `missing-flag`. */
+function refuseAddresses({ work, output }: Pick<Passed, 'work' | 'output'>): void {
+  if (work !== undefined && addressIn(work) !== undefined)
+    throw fault('bad-flag', `--work must be a folder, not ${quote(work)}`, 'write a folder that all machines share')
+  if (work === undefined && output !== undefined && addressIn(output) !== undefined)
+    throw fault(
+      'missing-flag',
+      `parts of an output at ${output} need --work`,
+      'write --work with a folder that all machines share',
+    )
+}
 
 interface Passed {
   readonly output?: string | undefined

@@ -166,6 +166,8 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
   if (commands === 'skip')
     for (const { step } of plan.checks ?? [])
       listen({ kind: 'notice', message: `${step} is not checked: this run skips commands` })
+  if (options.work !== undefined && !plan.outputs.some(addressOf))
+    listen({ kind: 'notice', message: '--work has no effect: all outputs are on this machine' })
   const lineages = new Map<number, Lineage>()
   const threads = options.threads ?? availableParallelism()
   await settleOutputs(plan, bindings)

@@ -238,6 +238,8 @@ test('terge submit writes a file, and replaces only its own', () =>
     for (const [flags, message] of [
       [['--parts', '0'], '--parts must be an integer'],
       [['--option', 'Two Words=1'], 'is not a flag of sbatch'],
+      [['--work', 's3://bucket/x'], '--work must be a folder'],
+      [['-o', 'hf:org/name'], 'need --work'],
       [['--engine', 'kubernetes'], 'needs --option image=NAME'],
       [
         ['--engine', 'kubernetes', '--option', 'image=x', '--option', 'claim=y', '--option', 'port=1'],

@@ -361,7 +361,23 @@ test('work folders of others, links and stores are refused', () =>
     const link = path.join(folder, 'link')
     symlinkSync(own, link)
     assert.is((await go(link))[0], 'foreign-work-folder')
-    assert.is((await go('s3://bucket/prefix'))[0], 'bad-value')
+    for (const address of ['s3://bucket/prefix', 'hf:org/name']) assert.is((await go(address))[0], 'bad-value')
+    // A run would make a folder `s3:`.
+    const away = plan(path.join(folder, 'r.yml'), {
+      text: 'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nmerge: {method: linear}\noutput: s3://bucket/x\n',
+    })
+    const running = run(await away, { ...OPTIONS, work: 's3://bucket/prefix' })
+    assert.is((await refused(running))[0], 'bad-value')
+    const notices: string[] = []
+    writeFileSync(
+      path.join(folder, 'one.yml'),
+      'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nmerge: {method: linear}\noutput: one.safetensors\n',
+    )
+    await run(await plan(path.join(folder, 'one.yml')), {
+      ...{ ...OPTIONS, work: own },
+      listen: (event) => event.kind === 'notice' && notices.push(event.message),
+    })
+    assert.equal(notices, ['--work has no effect: all outputs are on this machine'])
     // A link among the files that parts write.
     const work = path.join(folder, 'work')
     await part(folder, 'analyse', { work })

@@ -1,6 +1,8 @@
 /** Where outputs that are not on this machine are made: in a local folder, until they are uploaded. */
 import { createHash } from 'node:crypto'
 import path from 'node:path'
+import { fault } from '../../core/diagnostics.js'
+import { addressIn } from '../../core/names/fileNames.js'
 import { addressText, type OutputAddress, outputAddress } from '../../language/addresses.js'
 import type { Plan, PlanOutput } from '../../plan/types.js'
 import { workRoot } from '../../storage/local/cacheRoot.js'
@@ -8,13 +10,23 @@ import { workRoot } from '../../storage/local/cacheRoot.js'
 /** The address of an output; undefined if it is on this machine. */
 export const addressOf = (output: PlanOutput): OutputAddress | undefined => outputAddress(output.path)
 
+/** The folder of `work`. Error: `bad-value` for an address. */
+export function workPath(work: string): string {
+  if (addressIn(work) === undefined) return path.resolve(work)
+  throw fault(
+    'bad-value',
+    `--work ${work}: a work folder must be on a file system`,
+    'write the path of a folder; parts on several machines need one that all of them share',
+  )
+}
+
 /** The local path of an output on its way to an address. Equal for runs of any recipe that writes there. */
 function stagingPlace(address: OutputAddress, layout: PlanOutput['layout'], work = workRoot()): string {
   const text = addressText(address)
   const digest = createHash('sha256').update(text).digest('hex').slice(0, 16)
   // The lineage of a single file has its name.
   const name = layout === 'file' ? address.name : address.name.replace(/[^\w.-]/g, '_').replace(/^\.+/, '')
-  return path.join(path.resolve(work), digest, name || 'model')
+  return path.join(workPath(work), digest, name || 'model')
 }
 
 /** The local paths of outputs, with those that are uploaded in a folder of the user. */

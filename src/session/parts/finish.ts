@@ -9,6 +9,7 @@ import type { Plan } from '../../plan/types.js'
 import type { Unit } from '../../plan/units.js'
 import { outputFolder, removeShared, uploadsFolder } from '../../storage/local/shared/folder.js'
 import { enter, othersIn } from '../../storage/local/shared/presence.js'
+import { addressOf } from '../destinations/places.js'
 import { fetchModels } from '../opened/models.js'
 import type { Prepared } from '../plan.js'
 import { type RunOptions, type RunResult, runWith } from '../run.js'
@@ -121,7 +122,7 @@ async function publish(
   const { listen = () => {}, signal } = options
   return runWith(
     prepared,
-    { ...options, resume: true, work: uploadsFolder(work) },
+    { ...options, resume: true, ...(plan.outputs.some(addressOf) ? { work: uploadsFolder(work) } : {}) },
     {
       ...internals,
       records: all.flatMap(({ records }) => records),

@@ -8,7 +8,7 @@ import { storedTensors } from '../../plan/stored.js'
 import type { Plan } from '../../plan/types.js'
 import { planUnits } from '../../plan/units.js'
 import { bind, boundTo, isShared, openShared, readRecord } from '../../storage/local/shared/folder.js'
-import { addressOf } from '../destinations/places.js'
+import { addressOf, workPath } from '../destinations/places.js'
 import type { OpenedModel } from '../opened/models.js'
 import type { Prepared } from '../plan.js'
 import { type PartRecord, parsePartRecord } from './records.js'
@@ -32,13 +32,7 @@ export function workFolderOf({ plan, bindings }: Prepared, work: string | undefi
       'write --work with a folder that all machines share',
     )
   if (work === undefined) return path.join(path.dirname(first!), `.terge.parts-${path.basename(first!)}`)
-  if (/^[a-z][a-z0-9+.-]*:\/\//i.test(work))
-    throw fault(
-      'bad-value',
-      `--work ${work}: a work folder must be on a file system that all machines share`,
-      'write the path of a folder',
-    )
-  return path.resolve(work)
+  return workPath(work)
 }
 
 /** Opens or makes the work folder of a plan. Errors: `other-work`, `foreign-work-folder`, `cannot-write`. */
