@@ -389,6 +389,11 @@ test('work folders of others, links and stores are refused', () =>
     assert.is(code, 'foreign-work-folder')
     assert.equal(readFileSync(path.join(folder, 'a.safetensors')), before)
     assert.equal(readFileSync(path.join(own, 'notes'), 'utf8'), 'mine')
+    // A damaged number of parts.
+    for (const bound of ['99999999999', '-1', '0', '1e3', 'x']) {
+      writeFileSync(path.join(work, 'parts.bound'), bound)
+      assert.is((await refused(finish(folder, { work })))[0], 'foreign-work-folder', bound)
+    }
   }))
 
 test.run()

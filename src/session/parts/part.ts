@@ -31,6 +31,7 @@ import { type PartRecord, recordText } from './records.js'
 import {
   ANALYSE,
   certainDigests,
+  MOST_PARTS,
   modelsWith,
   needsAnalyses,
   openWork,
@@ -137,8 +138,6 @@ function checkChoice({ index, of }: { readonly index: number; readonly of: numbe
     `write parts from 0 to N − 1, of at most ${MOST_PARTS}`,
   )
 }
-
-const MOST_PARTS = 10_000
 
 interface Made {
   readonly record: PartRecord

@@ -15,6 +15,8 @@ import { type PartRecord, parsePartRecord } from './records.js'
 
 /** The name of the analyses' record, and of the part that makes it. */
 export const ANALYSE = 'analyse'
+export const MOST_PARTS = 10_000
+
 /** The names of what a folder is bound to. */
 const [PLAN, PARTS] = ['plan', 'parts']
 
@@ -56,7 +58,14 @@ export async function partsIn(folder: string, plan: Plan): Promise<number | unde
   const text = await boundTo(folder, PLAN)
   if (text !== undefined) refuseOther(folder, text, boundPlan(plan))
   const bound = await boundTo(folder, PARTS)
-  return bound === undefined ? undefined : Number(bound)
+  if (bound === undefined) return undefined
+  const count = /^\d{1,5}$/.test(bound.trim()) ? Number(bound) : 0
+  if (count >= 1 && count <= MOST_PARTS) return count
+  throw fault(
+    'foreign-work-folder',
+    `${folder}: its record of the number of parts is damaged`,
+    'remove the folder and run the parts again',
+  )
 }
 
 const boundPlan = ({ digest }: Plan): string => JSON.stringify({ terge: VERSION, plan: digest })
