@@ -107,11 +107,12 @@ export const sign = (
     if (!force && (await exists(place)))
       throw fault('file-exists', `${place} already exists`, 'add --force to replace it')
     const own = model.isFile ? [] : [MODEL_SIG, ATTESTATION]
-    const total = await bytesOf(model, [...own, ...ignore, ...GIT_PATHS])
+    const ignored = [...own, ...ignore.map((one) => one.replace(/\/+$/, ''))]
+    const total = await bytesOf(model, [...ignored, ...GIT_PATHS])
     const progress = byteProgress(listen, 'sign', total)
     const text = `hashing ${formatSize(total)}`
     const signed = await signModel(model, signing, {
-      ignored: [...own, ...ignore.map((one) => one.replace(/\/+$/, ''))],
+      ignored,
       signal,
       progress: (bytes) => progress.add(bytes, text),
     })

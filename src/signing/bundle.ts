@@ -115,7 +115,7 @@ export function parseBundle(text: string, shown: string): Bundle {
     throw wrong(
       `it has ${Array.isArray(signatures) ? signatures.length : 'no'} signatures, and must have exactly one signature`,
     )
-  const [{ sig }] = [fieldsOf(signatures[0], 'the signature', ['sig', 'keyid'])]
+  const { sig } = fieldsOf(signatures[0], 'the signature', ['sig', 'keyid'])
   if (typeof envelope.payloadType !== 'string') throw wrong('payloadType is missing')
   return {
     envelope: {

@@ -1,6 +1,6 @@
 /** Keys for signatures: ECDSA on the curves of NIST, as the standard's tool accepts them. */
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
-import { type Fault, fault } from '../core/diagnostics.js'
+import { Fault, fault } from '../core/diagnostics.js'
 
 /** The digest that goes with each curve. It follows from the key, never from a file, so that nobody can choose a weaker one. */
 const HASHES: Readonly<Record<string, string>> = { prime256v1: 'sha256', secp384r1: 'sha384', secp521r1: 'sha512' }
@@ -54,8 +54,8 @@ export function checked(key: KeyObject, shown: string): SigningKey {
   )
 }
 
-const refusalOf = (error: unknown, shown: string, kind: 'private' | 'public'): unknown =>
-  error instanceof Error && 'diagnostics' in error ? error : unusable(shown, `is not a ${kind} key in PEM`)
+const refusalOf = (error: unknown, shown: string, kind: 'private' | 'public'): Fault =>
+  error instanceof Fault ? error : unusable(shown, `is not a ${kind} key in PEM`)
 
 /** The hint that bundles have: SHA-256 of the public key as PEM, in hexadecimal. */
 export const hintOf = ({ key }: SigningKey): string => createHash('sha256').update(pemOf(key)).digest('hex')

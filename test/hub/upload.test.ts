@@ -1,6 +1,5 @@
 /** Uploads to the hub, by the interface that a run uses: one commit, faults, and what an earlier run left. */
-import { randomBytes } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -8,6 +7,7 @@ import { Fault } from '../../src/core/diagnostics.js'
 import { hubDestination } from '../../src/storage/hub/upload/destination.js'
 import type { Destination, Receipt, UploadPlan } from '../../src/storage/remote/upload.js'
 import { inFolder } from '../support/files.js'
+import { type LocalFile, shardsToUpload } from '../support/uploads.js'
 import { type Hub, type Options, startHub } from './server.js'
 import { FIRST, repository } from './setup.js'
 
@@ -22,7 +22,7 @@ const SMALL = [
 interface Bench {
   readonly hub: Hub
   readonly make: (change?: Partial<UploadPlan>, branch?: string, name?: string, token?: string) => Destination
-  readonly files: readonly { readonly name: string; readonly path: string; readonly size: number }[]
+  readonly files: readonly LocalFile[]
   readonly notices: string[]
   /** The files of a branch. */
   readonly at: (branch?: string, name?: string) => Record<string, Uint8Array>
@@ -32,18 +32,7 @@ const withHub = (more: Partial<Options>, work: (bench: Bench) => Promise<void>):
   inFolder(async (folder) => {
     const empty = { '.gitattributes': Buffer.from('*.safetensors filter=lfs') }
     const hub = await startHub({ token: TOKEN, repositories: { 'org/out': repository(empty) }, ...more })
-    const files = [1500, 4321].map((size, index) => {
-      const name = `model-0000${index + 1}-of-00002.safetensors`
-      writeFileSync(path.join(folder, name), randomBytes(size))
-      return { name, size, path: path.join(folder, name) }
-    })
-    const plan: UploadPlan = {
-      files: files.map(({ name }) => name),
-      small: SMALL.map(({ name }) => name),
-      lineage: 'lineage.json',
-      force: false,
-      belongs: (name) => /\.safetensors$|^config\.json$/.test(name),
-    }
+    const { files, plan } = shardsToUpload(folder, SMALL)
     const notices: string[] = []
     const make: Bench['make'] = (change = {}, branch = 'main', repository = 'org/out', token = TOKEN) =>
       hubDestination({

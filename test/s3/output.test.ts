@@ -87,13 +87,17 @@ test('an output in a store has the bytes and the lineage of one on a disk', () =
     assert.ok(keysOf(bench).includes('x.safetensors') && keysOf(bench).includes('x.lineage.json'))
   }))
 
+/** A store that completes no upload while it is broken. */
+const refusing = (isBroken: () => boolean) =>
+  store({
+    disturbUpload: ({ verb }: { verb: string }) =>
+      isBroken() && verb === 'complete' ? { inside: 'AccessDenied' } : undefined,
+  })
+
 test('a store that fails for good leaves the merged files for a resume, which another store error does not change', () => {
   let broken = true
   return withS3(
-    store({
-      disturbUpload: ({ verb }: { verb: string }) =>
-        broken && verb === 'complete' ? { inside: 'AccessDenied' } : undefined,
-    }),
+    refusing(() => broken),
     async (bench) => {
       const { write, run, s3 } = bench
       models(bench)
@@ -119,10 +123,7 @@ test('a store that fails for good leaves the merged files for a resume, which an
 test('without a resume, the uploads of a failed run are removed before new ones begin', () => {
   let broken = true
   return withS3(
-    store({
-      disturbUpload: ({ verb }: { verb: string }) =>
-        broken && verb === 'complete' ? { inside: 'AccessDenied' } : undefined,
-    }),
+    refusing(() => broken),
     async (bench) => {
       const { write, run, s3 } = bench
       models(bench)

@@ -9,6 +9,7 @@ import type { Destination, Receipt, UploadPlan } from '../../src/storage/remote/
 import { s3Destination } from '../../src/storage/s3/upload/destination.js'
 import { partSizeOf } from '../../src/storage/s3/upload/multipart.js'
 import { inFolder } from '../support/files.js'
+import { type LocalFile, shardsToUpload } from '../support/uploads.js'
 import { type S3Options, type S3Server, startS3 } from './server.js'
 import { KEYS } from './setup.js'
 
@@ -23,7 +24,7 @@ interface Bench {
   readonly s3: S3Server
   readonly make: (change?: Partial<UploadPlan>, answerTimeout?: number) => Destination
   /** The files to upload: 2 and 5 parts. */
-  readonly files: readonly { readonly name: string; readonly path: string; readonly size: number }[]
+  readonly files: readonly LocalFile[]
   readonly visible: () => string[]
   readonly bytes: (name: string) => Buffer
 }
@@ -33,18 +34,7 @@ const options = (more: Partial<S3Options> = {}): S3Options => ({ buckets: { b: {
 const withStore = (more: Partial<S3Options>, work: (bench: Bench) => Promise<void>): Promise<void> =>
   inFolder(async (folder) => {
     const s3 = await startS3(options(more))
-    const files = [1500, 4321].map((size, index) => {
-      const name = `model-0000${index + 1}-of-00002.safetensors`
-      writeFileSync(path.join(folder, name), randomBytes(size))
-      return { name, size, path: path.join(folder, name) }
-    })
-    const plan: UploadPlan = {
-      files: files.map(({ name }) => name),
-      small: SMALL.map(({ name }) => name),
-      lineage: 'lineage.json',
-      force: false,
-      belongs: (name) => /\.safetensors$|^config\.json$/.test(name),
-    }
+    const { files, plan } = shardsToUpload(folder, SMALL)
     const make = (change: Partial<UploadPlan> = {}, answerTimeout = 5000): Destination =>
       s3Destination({
         settings: {
