@@ -12,7 +12,7 @@ const [A, B] = [0, 1].map((n) => fixture(`digits/mlp256-${n}.safetensors`))
 const SCRIPT = `import { appendFileSync, existsSync, statSync } from 'node:fs'
 const model = process.argv[2]
 appendFileSync('calls', (statSync(model).isFile() ? 'file' : 'folder') + '\\n')
-const t = Number(/t-([\\d.]+\\d)/.exec(model)[1])
+const t = Number(/t-(\\d\\.\\d+)/.exec(model)[1])
 console.log(JSON.stringify({ size: statSync(model).size, loss: 2 + t + 4 * t * (1 - t) }))
 `
 const recipe = (interpolate: string): string =>

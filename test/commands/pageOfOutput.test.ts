@@ -46,7 +46,7 @@ test('a folder of points gives one page for all of them, and the page of each po
       writeModel(at(`${name}.safetensors`), { w: f32([2, 3], numbers(6, seed)) })
     writeFileSync(
       at('e.mjs'),
-      `const t = Number(/t-([\\d.]+\\d)/.exec(process.argv[2])[1])
+      `const t = Number(/t-(\\d\\.\\d+)/.exec(process.argv[2])[1])
 console.log(JSON.stringify({ loss: 1 + 4 * t * (1 - t) }))
 `,
     )

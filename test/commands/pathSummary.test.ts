@@ -11,7 +11,7 @@ import { f32, inFolder, numbers, writeModel } from '../support/files.js'
 import { terge } from '../support/terge.js'
 
 /** The loss has a bump, the accuracy a hole, and names of metrics can be anything. */
-const SCRIPT = `const t = Number(/t-([\\d.]+\\d)/.exec(process.argv[2])[1])
+const SCRIPT = `const t = Number(/t-(\\d\\.\\d+)/.exec(process.argv[2])[1])
 if (process.env.FAIL === String(t)) process.exit(3)
 console.log(JSON.stringify({ loss: 1 + 4 * t * (1 - t), accuracy: t === 0.25 ? 0.5 : 1, 'a,"b"': 2, __proto__x: 1, ...(t === 1 ? { late: 7 } : {}) }))
 `

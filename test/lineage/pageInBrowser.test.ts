@@ -31,7 +31,7 @@ steps:
   path: {interpolate: {from: first, to: moved, points: 3, keep: false, evaluate: {command: [node, e.mjs, "{model}"]}}}
 output: out
 `
-const EVALUATE = `const t = Number(/t-([\\d.]+\\d)/.exec(process.argv[2])[1])
+const EVALUATE = `const t = Number(/t-(\\d\\.\\d+)/.exec(process.argv[2])[1])
 console.log(JSON.stringify({ loss: 1 + 4 * t * (1 - t), accuracy: 0.9 + t / 20 }))
 `
 
