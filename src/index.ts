@@ -5,6 +5,7 @@
  *     validate      recipe → every error and warning; reads the models' headers
  *     plan          recipe → Plan; reads only file headers
  *     run           Plan → outputs and their lineages
+ *     checkParts    recipe → what its parts would refuse, before they wait in a queue
  *     runPart       Plan → one of several parts of a run, recorded in a folder that machines share
  *     finishParts   Plan and its parts → outputs and their lineages
  *     lock          recipe → the commits, files and digests of its models
@@ -74,6 +75,7 @@ export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/n
 export type { OneLine } from './session/newRecipes/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'
 export { type Downloads, planDownloads } from './session/opened/streaming.js'
+export { type CheckOptions, checkParts } from './session/parts/check.js'
 export { type FinishOptions, finishParts } from './session/parts/finish.js'
 export { type PartChoice, type PartOptions, type PartResult, runPart } from './session/parts/part.js'
 export {

@@ -23,7 +23,7 @@ const GROUPS = {
     'importBlockWeights',
   ],
   Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan', 'planDownloads'],
-  Runs: ['run', 'runPart', 'finishParts', 'startAhead', 'lock'],
+  Runs: ['run', 'checkParts', 'runPart', 'finishParts', 'startAhead', 'lock'],
   Results: [
     'verify',
     'sign',

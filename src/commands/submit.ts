@@ -1,7 +1,6 @@
 import { readFile, realpath, stat } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
-import { addressIn } from '../core/names/fileNames.js'
 import { quote } from '../core/suggest.js'
 import { printable } from '../ui/text.js'
 import { handOver } from './cluster/handOver.js'
@@ -9,7 +8,8 @@ import { ENGINES, WRITTEN } from './cluster/script.js'
 import { defineCommand } from './support/command.js'
 import { replaceText, writeText } from './support/files.js'
 import { Args, Flags, machineFlags, onOff, runFlags, set } from './support/flags.js'
-import { print } from './support/print.js'
+import { given } from './support/options.js'
+import { complain, print } from './support/print.js'
 
 const NAMES = Object.keys(ENGINES) as (keyof typeof ENGINES)[]
 
@@ -18,7 +18,8 @@ export const submit = defineCommand({
   summary: 'Write the jobs of a cluster that run a recipe in parts.',
   description:
     'Writes a script for Slurm or a JobSet for Kubernetes, with three jobs: what all parts need, the parts, and the end, which checks all ' +
-    'parts and publishes the outputs. With --submit, also hands it over. Jobs that are preempted continue.',
+    'parts and publishes the outputs. With --submit, also hands it over. Jobs that are preempted continue. Everything that the jobs would ' +
+    'refuse is checked first: the recipe, its models, and what exists already.',
   examples: [
     'Write a script for Slurm and read it\n<%= config.bin %> submit recipe.yml --engine slurm --parts 16 --option partition=long',
     'Submit it at once\n<%= config.bin %> submit recipe.yml --engine slurm --parts 16 --submit',
@@ -50,6 +51,7 @@ export const submit = defineCommand({
       description: 'folder that all machines share (default: beside the output)',
     }),
     ...machineFlags,
+    'no-models': onOff('check only the text of the recipe, because its models are not on this machine'),
     locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
     force: runFlags.force,
     'allow-commands': runFlags['allow-commands'],
@@ -58,13 +60,10 @@ export const submit = defineCommand({
     sha256: runFlags.sha256,
   },
   async execute({ args, flags }) {
-    const { extension, write, submit } = ENGINES[flags.engine]
+    const { extension, write, submit, elsewhere } = ENGINES[flags.engine]
     const parts = /^\d{1,5}$/.test(flags.parts) ? Number(flags.parts) : 0
     if (parts < 1 || parts > 10_000)
       throw fault('bad-flag', `--parts must be an integer from 1 to 10000, not ${quote(flags.parts)}`)
-    if (!(await stat(args.recipe).catch(() => undefined))?.isFile())
-      throw fault('missing-recipe', `${args.recipe}: there is no such file`, 'check the path')
-    refuseAddresses(flags)
     const text = write({
       recipe: args.recipe,
       folder: process.cwd(),
@@ -73,27 +72,25 @@ export const submit = defineCommand({
       ...passed(flags),
       options: optionsOf(flags.option ?? []),
     })
+    const { checkParts } = await import('../index.js')
+    const { diagnostics, notes } = await checkParts(args.recipe, parts, {
+      ...given({ output: flags.output, set: flags.set, work: flags.work }),
+      ...given({ threads: flags.threads, memory: flags.memory }),
+      models: !flags['no-models'],
+      ...{ locked: flags.locked, strict: flags.strict, force: flags.force, elsewhere },
+      commands: flags['allow-commands'] ? 'run' : 'refuse',
+    })
+    complain(diagnostics)
     const file = flags.script ?? `${path.parse(args.recipe).name}${extension}`
     if (await isOurs(file)) await replaceText(file, text)
     else await writeText(file, text, { force: false })
     const command = submit(path.resolve(file))
+    for (const note of notes) print(`note: ${printable(note)}`)
     if (flags.submit) await handOver(command)
     else print(`wrote ${printable(file)}; submit it with: ${command.slice(0, -1).join(' ')} ${printable(file)}`)
     return 0
   },
 })
-
-/** What all jobs would refuse, after they have waited in a queue. Errors: `bad-flag`, `missing-flag`. */
-function refuseAddresses({ work, output }: Pick<Passed, 'work' | 'output'>): void {
-  if (work !== undefined && addressIn(work) !== undefined)
-    throw fault('bad-flag', `--work must be a folder, not ${quote(work)}`, 'write a folder that all machines share')
-  if (work === undefined && output !== undefined && addressIn(output) !== undefined)
-    throw fault(
-      'missing-flag',
-      `parts of an output at ${output} need --work`,
-      'write --work with a folder that all machines share',
-    )
-}
 
 interface Passed {
   readonly output?: string | undefined

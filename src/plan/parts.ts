@@ -68,6 +68,10 @@ export function partsOf(plan: Plan, of: number): readonly PlanPart[] {
   })
 }
 
+/** With more parts, some would be empty. */
+export const mostParts = (plan: Plan): number =>
+  plan.outputs.reduce((sum, { tensors }) => sum + tensors.length, unreadTensors(plan, storedTensors(plan)).length)
+
 const weightOf = (item: Item): number => item.read + ('write' in item ? item.write : 0)
 
 /** Borders between items, from 0 to their number: near equal sums, and between two files where that is near enough. */

@@ -25,6 +25,8 @@ import {
   type FetchOptions,
   findMethod,
   type FinishOptions,
+  type CheckOptions,
+  checkParts,
   finishParts,
   formatDiagnostic,
   importBlockWeights,
@@ -224,6 +226,9 @@ export async function ran(prepared: Prepared): Promise<RunResult> {
     const part: PartResult = await runPart(prepared, choice, parts)
     show(part.work, part.tensors, part.bytes, part.warnings.length, part.seconds)
   }
+  const checking: CheckOptions = { ...parts, models: true, elsewhere: false }
+  const checked = await checkParts('recipe.yml', 2, checking)
+  show(checked.diagnostics.length, checked.notes.join())
   const finishing: FinishOptions = { work: 'work', sha256: true }
   show((await finishParts(prepared, finishing)).outputs.length)
   return result

@@ -1,12 +1,15 @@
 /** Jobs of clusters: the script for Slurm with a Slurm that only notes, and the fields of the JobSet for Kubernetes. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { parse } from 'yaml'
 import { ENGINES, type Job } from '../../src/commands/cluster/script.js'
-import { inFolder } from '../support/files.js'
+import { submit } from '../../src/commands/submit.js'
+import { Fault } from '../../src/core/diagnostics.js'
+import { checkParts, plan, runPart } from '../../src/index.js'
+import { f32, inFolder, writeModel } from '../support/files.js'
 import { terge } from '../support/terge.js'
 
 const ODD = `a 'b" $(touch harmed) \`touch harmed\` \\ $HOME {{name}}\nharm: true #`
@@ -221,44 +224,96 @@ test('the JobSet for Kubernetes has the fields of its kinds, and the words as wr
   assert.equal(args(finish), ['run', `--set=${ODD}`, '--finish', '--sha256', ...tail])
 })
 
+const RECIPE = `terge: 1
+models: {a: a.safetensors, b: b.safetensors}
+merge: {method: linear, weights: {a: 0.5, b: 0.5}}
+output: out.safetensors
+`
+
+function smallModels(folder: string): string {
+  for (const name of ['a', 'b'])
+    writeModel(path.join(folder, `${name}.safetensors`), { w: f32([2], [1, 2]), v: f32([2], [3, 4]) })
+  const file = path.join(folder, 'r.yml')
+  writeFileSync(file, RECIPE)
+  return file
+}
+
+/** The error of a command that is called in this process. */
+const refused = async (...argv: string[]): Promise<Fault['diagnostics'][number]> => {
+  try {
+    await submit.run(argv)
+  } catch (error) {
+    if (error instanceof Fault) return error.diagnostics[0]!
+    throw error
+  }
+  throw new Error(`not refused: ${argv.join(' ')}`)
+}
+
 test('terge submit writes a file, and replaces only its own', () =>
   inFolder(async (folder) => {
-    writeFileSync(path.join(folder, 'r.yml'), 'terge: 1\n')
-    const submit = (...flags: string[]) =>
-      terge(['submit', 'r.yml', '--engine', 'slurm', '--parts', '4', ...flags], folder)
-    const first = await submit('--memory', '2GB', '--option', 'time=8:00:00')
+    const recipe = smallModels(folder)
+    const first = await terge(
+      ['submit', 'r.yml', '--engine', 'slurm', '--parts', '2', '--memory', '2GB', '--option', 'time=8:00:00'],
+      folder,
+    )
     assert.is(first.code, 0, first.err)
     assert.match(first.out, 'wrote r.slurm.sh; submit it with: bash r.slurm.sh')
-    const text = readFileSync(path.join(folder, 'r.slurm.sh'), 'utf8')
+    const script = path.join(folder, 'r.slurm.sh')
+    const text = readFileSync(script, 'utf8')
     assert.match(text, "options=('--time=8:00:00')")
     assert.match(text, "'--memory=2000000000'")
-    assert.is((await submit()).code, 0)
-    writeFileSync(path.join(folder, 'r.slurm.sh'), 'mine')
-    assert.match((await submit()).err, 'file-exists')
-    for (const [flags, message] of [
-      [['--parts', '0'], '--parts must be an integer'],
-      [['--option', 'Two Words=1'], 'is not a flag of sbatch'],
-      [['--work', 's3://bucket/x'], '--work must be a folder'],
-      [['-o', 'hf:org/name'], 'need --work'],
-      [['--engine', 'kubernetes'], 'needs --option image=NAME'],
-      [
-        ['--engine', 'kubernetes', '--option', 'image=x', '--option', 'claim=y', '--option', 'port=1'],
-        "'port' does not exist",
-      ],
-    ] as const) {
-      const { code, err } = await terge(
-        [
-          'submit',
-          'r.yml',
-          ...(flags.includes('--engine' as never) ? [] : ['--engine', 'slurm']),
-          ...(flags.includes('--parts' as never) ? [] : ['--parts', '4']),
-          ...flags,
-        ],
-        folder,
-      )
-      assert.is(code, 2, err)
-      assert.match(err, message)
+    const again = ['--engine', 'slurm', '--parts', '2', '--script', script]
+    assert.is(await submit.run([recipe, ...again]), 0)
+    assert.not.equal(readFileSync(script, 'utf8'), text)
+    writeFileSync(script, 'mine')
+    assert.is((await refused(recipe, ...again)).code, 'file-exists')
+    assert.is(readFileSync(script, 'utf8'), 'mine')
+  }))
+
+test('terge submit refuses what the jobs would refuse, and writes nothing', () =>
+  inFolder(async (folder) => {
+    const recipe = smallModels(folder)
+    const script = path.join(folder, 'script')
+    const slurm = ['--engine', 'slurm', '--script', script]
+    const kubernetes = ['--engine', 'kubernetes', '--parts', '2', '--script', script]
+    const code = async (...argv: string[]) => (await refused(...argv)).code
+    assert.is(await code(recipe, ...slurm, '--parts', '0'), 'bad-flag')
+    assert.is(await code(recipe, ...slurm, '--parts', '2', '--option', 'Two Words=1'), 'bad-flag')
+    assert.match((await refused(recipe, ...kubernetes)).message, 'needs --option image=NAME')
+    const named = [...kubernetes, '--option', 'image=x', '--option', 'claim=y']
+    assert.match((await refused(recipe, ...named, '--option', 'port=1')).message, "'port' does not exist")
+    const two = [...slurm, '--parts', '2']
+    assert.is(await code(`${recipe}.other`, ...two), 'missing-recipe')
+    assert.is(await code(recipe, ...two, '-o', 'hf:org/name'), 'missing-flag')
+    assert.is(await code(recipe, ...two, '--memory', '1MB'), 'memory-too-small')
+    const many = await refused(recipe, ...slurm, '--parts', '3')
+    assert.equal([many.code, many.message], ['bad-value', '3 parts are too many: the plan has 2 tensors'])
+
+    const other = path.join(folder, 'other.yml')
+    const wrong = async (text: string, ...more: string[]) => {
+      writeFileSync(other, text)
+      const { code, place } = await refused(other, ...two, ...more)
+      return [code, place?.line]
     }
+    assert.equal(await wrong(RECIPE.replace('linear', 'liner')), ['unknown-method', 3])
+    assert.equal(await wrong(RECIPE.replace('b: b.', 'b: c.')), ['missing-model', 2])
+    assert.equal(await wrong(`${RECIPE}evaluate: {command: [x]}\n`), ['needs-commands', 5])
+    // Models of a cluster need not be on this machine.
+    assert.equal(await wrong(RECIPE.replace('linear', 'liner'), '--no-models'), ['unknown-method', 3])
+    assert.is(await code(other, ...two, '--no-models', '-o', 's3://bucket/x'), 'unknown-method')
+    writeFileSync(other, RECIPE.replace('b: b.', 'b: c.'))
+    assert.is(await code(other, ...two, '--no-models', '-o', 's3://bucket/x'), 'missing-flag')
+    assert.not(existsSync(script))
+    assert.is(await submit.run([other, ...two, '--no-models']), 0)
+
+    const prepared = await plan(recipe)
+    await runPart(prepared, { index: 0, of: 2 }, { threads: 1, sync: false })
+    await checkParts(recipe, 2)
+    const bound = await checkParts(recipe, 1).catch((error: unknown) => error)
+    assert.ok(bound instanceof Fault && bound.diagnostics[0]!.code === 'other-work')
+    writeFileSync(path.join(folder, 'out.safetensors'), '')
+    assert.is(await code(recipe, ...two), 'output-exists')
+    await checkParts(recipe, 2, { force: true })
   }))
 
 test.run()

@@ -27,6 +27,8 @@ export interface Engine {
   readonly write: (job: Job) => string
   /** The command that hands the file over. */
   readonly submit: (file: string) => readonly string[]
+  /** Whether the jobs can have other credentials than this machine. */
+  readonly elsewhere: boolean
 }
 
 /** The first words of a file that may be replaced. */
@@ -72,6 +74,7 @@ function refuseUnknown({ options }: Job, known: readonly string[]): void {
 
 const slurm: Engine = {
   extension: '.slurm.sh',
+  elsewhere: false,
   submit: (file) => ['bash', file],
   write(job) {
     const { recipe, folder, program, parts, flags, last, options } = job
@@ -95,6 +98,7 @@ const KUBERNETES = ['image', 'claim', 'mount', 'cpu', 'memory'] as const
 
 const kubernetes: Engine = {
   extension: '.jobset.yaml',
+  elsewhere: true,
   submit: (file) => ['kubectl', 'apply', '-f', file],
   write(job) {
     const { recipe, parts, flags, last, options } = job

@@ -3,7 +3,7 @@ import { lstat } from 'node:fs/promises'
 import path from 'node:path'
 import { Fault, fault } from '../../core/diagnostics.js'
 import { VERSION } from '../../core/version.js'
-import { addressText } from '../../language/addresses.js'
+import { addressText, type OutputAddress } from '../../language/addresses.js'
 import { storedTensors } from '../../plan/stored.js'
 import type { Plan } from '../../plan/types.js'
 import { planUnits } from '../../plan/units.js'
@@ -26,15 +26,19 @@ export const partText = (index: number, of: number): string => `${index}/${of}`
 /** The work folder: the given one, or one beside the first output. Errors: `bad-value` for a store, `missing-flag`. */
 export function workFolderOf({ plan, bindings }: Prepared, work: string | undefined): string {
   const [first] = bindings.outputs
-  const address = addressOf(plan.outputs[0]!)
-  if (work === undefined && address)
-    throw fault(
-      'missing-flag',
-      `parts of an output at ${addressText(address)} need --work`,
-      'write --work with a folder that all machines share',
-    )
+  refuseWithoutWork(addressOf(plan.outputs[0]!), work)
   if (work === undefined) return path.join(path.dirname(first!), `.terge.parts-${path.basename(first!)}`)
   return workPath(work)
+}
+
+/** Machines must know where to meet. Error: `missing-flag`, if the first output is elsewhere. */
+export function refuseWithoutWork(address: OutputAddress | undefined, work: string | undefined): void {
+  if (work !== undefined || !address) return
+  throw fault(
+    'missing-flag',
+    `parts of an output at ${addressText(address)} need --work`,
+    'write --work with a folder that all machines share',
+  )
 }
 
 /** Opens or makes the work folder of a plan. Errors: `other-work`, `foreign-work-folder`, `cannot-write`. */
@@ -43,13 +47,17 @@ export async function openWork(folder: string, plan: Plan, of?: number): Promise
   const text = boundPlan(plan)
   refuseOther(folder, await bind(folder, PLAN, text), text)
   if (of === undefined) return
-  const bound = await bind(folder, PARTS, String(of))
-  if (bound !== String(of))
-    throw fault(
-      'other-work',
-      `${folder}: has work in ${bound} parts, not in ${of}`,
-      `write --part I/${bound}, or remove the folder to begin again`,
-    )
+  refuseOtherCount(folder, await bind(folder, PARTS, String(of)), of)
+}
+
+/** Error: `other-work` if a work folder has another number of parts. */
+export function refuseOtherCount(folder: string, bound: string | number, of: number): void {
+  if (String(bound) === String(of)) return
+  throw fault(
+    'other-work',
+    `${folder}: has work in ${bound} parts, not in ${of}`,
+    `use ${bound} parts, or remove the folder to begin again`,
+  )
 }
 
 /** The number of parts of a work folder. Undefined if no part has been run. Errors: `other-work`, `foreign-work-folder`. */

@@ -1,0 +1,107 @@
+/** Checks parts before they wait in a cluster's queue: what one of them, or the end, would refuse. */
+import { availableParallelism } from 'node:os'
+import { type Diagnostic, Fault, fault, hasErrors } from '../../core/diagnostics.js'
+import { counted, formatCount } from '../../core/words.js'
+import { threadsWithin } from '../../execute/budget.js'
+import { windowMode } from '../../execute/windowMode.js'
+import { outputAddress } from '../../language/addresses.js'
+import { mostParts } from '../../plan/parts.js'
+import type { Plan } from '../../plan/types.js'
+import { openDestination } from '../destinations/open.js'
+import { addressOf } from '../destinations/places.js'
+import { refusePermutationFiles } from '../permutationFiles.js'
+import { type PlanOptions, type Prepared, plan as planRecipe } from '../plan.js'
+import { load, type RecipeSource } from '../recipe.js'
+import { type RunOptions, refuseCommands } from '../run.js'
+import { plannedPaths, refuseSummaries } from '../summaries.js'
+import { partsIn, refuseOtherCount, refuseOutputs, refuseWithoutWork, workFolderOf } from './work.js'
+
+/** How the parts will run. */
+export type CheckOptions = PlanOptions &
+  Pick<RunOptions, 'threads' | 'memory' | 'work' | 'force' | 'commands' | 'signal'> & {
+    /** False: check only the recipe's text, because its models are not on this machine. Default: true. */
+    readonly models?: boolean
+    /** Whether parts can have other credentials than this machine. Default: false. */
+    readonly elsewhere?: boolean
+  }
+
+/** Credentials that a machine of a cluster can have. */
+const CREDENTIALS: readonly string[] = ['hub-login', 's3-credentials']
+
+/**
+ * Checks a recipe and plans it, and checks everything that `runPart` and `finishParts` check before they read tensors. Writes nothing.
+ * Returns warnings, and notes about what could not be checked here.
+ *
+ * @throws the errors of `plan`, and those of `runPart` and `finishParts` about commands, outputs, memory and the work folder
+ * @throws `bad-value` if there are more parts than tensors
+ */
+export async function checkParts(
+  source: RecipeSource,
+  parts: number,
+  options: CheckOptions = {},
+): Promise<{ readonly diagnostics: readonly Diagnostic[]; readonly notes: readonly string[] }> {
+  const { commands = 'refuse' } = options
+  if (options.models === false) {
+    const { recipe, diagnostics } = load(source, options)
+    if (!recipe || hasErrors(diagnostics)) throw new Fault(diagnostics)
+    if (commands === 'refuse') refuseCommands(recipe)
+    refuseWithoutWork(outputAddress(recipe.outputs[0]!.path), options.work)
+    return { diagnostics, notes: [] }
+  }
+  const prepared = await planRecipe(source, options)
+  if (commands === 'refuse') refuseCommands(prepared.recipe)
+  refuseTooMany(prepared.plan, parts)
+  refuseMemory(prepared.plan, options)
+  const notes = await refusePlaces(prepared, parts, options)
+  return { diagnostics: prepared.diagnostics, notes }
+}
+
+/** Some parts would have nothing to do. Error: `bad-value`. */
+function refuseTooMany(plan: Plan, parts: number): void {
+  const most = mostParts(plan)
+  if (parts <= most) return
+  throw fault(
+    'bad-value',
+    `${formatCount(parts)} parts are too many: the plan has ${counted(most, 'tensor')}`,
+    `write at most ${formatCount(most)} parts`,
+  )
+}
+
+/** Error: `memory-too-small`. */
+function refuseMemory(plan: Plan, { threads = availableParallelism(), memory }: CheckOptions): void {
+  if (memory !== undefined) threadsWithin(plan, threads, memory, windowMode())
+}
+
+/** Errors: those of outputs that exist already, and of a work folder of other parts. */
+async function refusePlaces(prepared: Prepared, parts: number, options: CheckOptions): Promise<string[]> {
+  const { plan, bindings } = prepared
+  const { force = false, signal, elsewhere = false } = options
+  const work = workFolderOf(prepared, options.work)
+  const refused: Diagnostic[] = []
+  for (const check of [
+    () => refuseOutputs(prepared, force),
+    () => refuseSummaries(plannedPaths(plan, bindings.outputs), plan, { force, resume: true }),
+    () => refusePermutationFiles(plan, bindings.outputs, () => false, { force, resume: true }),
+  ])
+    await check().catch((error: unknown) => {
+      if (!(error instanceof Fault)) throw error
+      refused.push(...error.diagnostics)
+    })
+  if (refused.length > 0) throw new Fault(refused)
+  const bound = await partsIn(work, plan)
+  if (bound !== undefined) refuseOtherCount(work, bound, parts)
+  const notes: string[] = []
+  for (const output of plan.outputs) {
+    const address = addressOf(output)
+    if (!address) continue
+    try {
+      const destination = await openDestination(output, address, { force, notice: () => {} })
+      await destination.begin({ receipts: [], publishing: false }, signal)
+    } catch (error) {
+      if (!elsewhere || !(error instanceof Fault) || !error.diagnostics.every(({ code }) => CREDENTIALS.includes(code)))
+        throw error
+      notes.push(`${output.path} is not checked: this machine has no credentials for it`)
+    }
+  }
+  return notes
+}
