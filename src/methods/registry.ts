@@ -8,11 +8,13 @@ import { modelStock } from './averages/model_stock.js'
 import { nearswap } from './averages/nearswap.js'
 import { passthrough } from './averages/passthrough.js'
 import { quantizerPasses } from './quantize.js'
+import { cart } from './singular/cart.js'
 import { isoC } from './singular/iso_c.js'
 import { isoCts } from './singular/iso_cts.js'
 import { knots } from './singular/knots.js'
 import { star } from './singular/star.js'
 import { tsvM } from './singular/tsv_m.js'
+import { actmat, wudi } from './singular/wudi.js'
 import { breadcrumbs, breadcrumbsTies } from './sparse/breadcrumbs.js'
 import { dareLinear, dareTies } from './sparse/dare.js'
 import { della, dellaLinear } from './sparse/della.js'
@@ -77,6 +79,9 @@ const FAMILIES = {
     tsvM,
     knots,
     star,
+    cart,
+    wudi,
+    actmat,
   ],
   statistics: [
     fisher,

@@ -23,6 +23,9 @@ for (const [method, all] of Object.entries({
   tsv_m: [{}, { rank_share: 0.2, lambda: 1.5 }],
   star: [{}, { eta: 0.8 }],
   knots: [{}, { density: [1, 0.3, 0.6], lambda: 0.9 }, { inner: 'task_arithmetic' }],
+  cart: [{}, { rank_ratio: 0.4, lambda: 0.8 }, { rank_ratio: 0 }],
+  wudi: [{}, { lambda: 0.3 }],
+  actmat: [{}],
 }))
   for (const compute of COMPUTES)
     for (const parameters of all)
@@ -31,7 +34,7 @@ for (const [method, all] of Object.entries({
         await assertReference(method, tensors, { tolerance: TOLERANCE[compute] })
       })
 
-for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star'])
+for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star', 'cart', 'wudi', 'actmat'])
   test(`${method}: the same bytes on one thread and two, mapped or read`, async () => {
     const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [130, 210] })
     await assertSteady(method, tensors, { dtype: 'BF16' })

@@ -1,6 +1,7 @@
 /** Scalar references of all merge methods, to test the streaming ones against: `reference('ties', given)`. */
 import { geometricMedian, linearAverage, median, passthrough } from './averages.js'
 import { consensusTa, pcb, ram, ramplusTl } from './consensus.js'
+import { actmat, cart, wudi } from './fitted.js'
 import { arceeFusion, nearswap } from './fusion.js'
 import type { Given, Tensor } from './numeric.js'
 import { sce, sparseElection, sparseSum } from './sign.js'
@@ -43,6 +44,9 @@ export const REFERENCES: Readonly<Record<string, (given: Given) => Tensor>> = {
   tsv_m: tsvM,
   knots,
   star,
+  cart,
+  wudi,
+  actmat,
   fisher,
   regmean,
 }

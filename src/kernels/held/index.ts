@@ -11,6 +11,8 @@ import { regmean } from './regmean.js'
 import { oft } from './rotated.js'
 import { star } from './star.js'
 import { olora, pissa } from './start.js'
+import { cart } from './taskVectors/cart.js'
+import { grams } from './taskVectors/grams.js'
 import { tsvM } from './tsvM.js'
 import type { FactorPlaces, HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
 
@@ -24,6 +26,8 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   knots,
   star,
   regmean,
+  grams,
+  cart,
   factors,
   pissa,
   olora,

@@ -103,6 +103,14 @@ export function fillWith(team: Team, work: HeldWork, at: number, value: number):
   eachPiece(team, n, (from, to) => void all.fill(value, from, to))
 }
 
+/** The tensor in float64 at one address, in the compute type at another. */
+export function writeTensor(team: Team, work: HeldWork, from: number, to: number): void {
+  const n = work.rows * work.columns
+  const values = team.f64(from, n)
+  const out = narrowOf(work) ? team.f32(to, n) : team.f64(to, n)
+  eachPiece(team, n, (first, end) => void out.set(values.subarray(first, end), first))
+}
+
 /** All terms of Σ w_i δ_i. */
 export const weighted = ({ weights }: HeldWork): { input: number; factor: number }[] =>
   weights.map((factor, input) => ({ input, factor })).filter(({ factor }) => factor !== 0)

@@ -1,7 +1,7 @@
 /** star: of each δ_i the fewest first triplets that hold `eta` of the singular values' sum, scaled up to all of it. */
 import { eigenBytes } from '../dense/eigen.js'
 import { eachPiece, product, transposed } from '../dense/matrix.js'
-import { elementBytes, firstTriplets, narrowOf, sidesOf, tall } from './spectrum.js'
+import { elementBytes, firstTriplets, narrowOf, sidesOf, tall, writeTensor } from './spectrum.js'
 import { type HeldRule, type HeldWork, rooms } from './types.js'
 
 function places(work: HeldWork) {
@@ -44,10 +44,7 @@ export const star: HeldRule = {
     const elements = work.rows * work.columns
     const all = team.f64(origin + sum, elements)
     if (stage === 0) eachPiece(team, elements, (from, to) => void all.fill(0, from, to))
-    if (stage === work.weights.length) {
-      const out = narrowOf(work) ? team.f32(origin + delta, elements) : team.f64(origin + delta, elements)
-      return eachPiece(team, elements, (from, to) => void out.set(all.subarray(from, to), from))
-    }
+    if (stage === work.weights.length) return writeTensor(team, work, origin + sum, origin + delta)
     const weight = work.weights[stage]!
     if (weight === 0) return
     const matrix = tall(work, origin + delta)

@@ -16,6 +16,8 @@ export type HeldKernel =
   | 'knots'
   | 'star'
   | 'regmean'
+  | 'grams'
+  | 'cart'
   | 'factors'
   | 'core'
   | 'joined'
