@@ -10,15 +10,62 @@ const root = path.dirname(path.dirname(fileURLToPath(import.meta.url)))
 const source = path.join(root, 'dist/src')
 const target = path.join(root, 'dist/cli')
 
-/** Modules keep the address that they had, as seen from the bundle. */
+/**
+ * Modules that are loaded on demand, but together: each would be a file of its own, and so would be what some of them share. A start
+ * opens all of its files at once, and a low limit of open files must allow that.
+ */
+const GROUPS = {
+  commands: /^(commands\/(?!main\.js|map\.js)|ui\/(layouts|spec)\.js)/,
+  remote: /^(checkpoints\/remote|storage\/(hub|s3|remote))\//,
+  forms: /^lineage\/forms\//,
+}
+const groupOf = (file) =>
+  Object.keys(GROUPS).find((name) => GROUPS[name].test(path.relative(source, file).split(path.sep).join('/')))
+/** By group, the modules that are loaded on demand. */
+const grouped = new Map(Object.keys(GROUPS).map((name) => [name, []]))
+for (const entry of (await readdir(source, { recursive: true })).sort()) {
+  if (!entry.endsWith('.js')) continue
+  for (const found of onDemand(path.join(source, entry), await readFile(path.join(source, entry), 'utf8')))
+    if (found.group && !grouped.get(found.group).includes(found.file)) grouped.get(found.group).push(found.file)
+}
+
+/** The dynamic imports of a module: their text, and which file of which group they load. */
+function onDemand(from, text) {
+  return [...text.matchAll(/\bimport\('(\.[^']+)'\)/g)].map(([whole, address]) => {
+    const file = path.resolve(path.dirname(from), address)
+    return { whole, file, group: groupOf(file) }
+  })
+}
+
+/** A group is one module with the namespace of each of its modules. */
+const groups = {
+  name: 'groups',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^group:/ }, ({ path: name }) => ({ path: name.slice(6), namespace: 'group' }))
+    onLoad({ filter: /./, namespace: 'group' }, ({ path: name }) => ({
+      contents: grouped
+        .get(name)
+        .map((file, index) => `export * as m${index} from ${JSON.stringify(file)}`)
+        .join('\n'),
+      resolveDir: source,
+    }))
+  },
+}
+
+/** Modules keep the address that they had, as seen from the bundle, and load groups in place of their modules. */
 const addresses = {
   name: 'addresses',
   setup({ onLoad }) {
     onLoad({ filter: /\.js$/ }, async ({ path: file }) => {
       if (!file.startsWith(source)) return undefined
-      const text = await readFile(file, 'utf8')
+      let text = await readFile(file, 'utf8')
       if (file === path.join(source, 'execute/pools/keptWorkers.js'))
         return { contents: text.replace("'../worker/worker.js'", "'./worker.js'") }
+      for (const { whole, file: wanted, group } of onDemand(file, text))
+        if (group) {
+          const index = grouped.get(group).indexOf(wanted)
+          text = text.replace(whole, `import('group:${group}').then((all) => all.m${index})`)
+        }
       const relative = path.relative(target, file).split(path.sep).join('/')
       return {
         contents: text.replaceAll('import.meta.url', `new URL(${JSON.stringify(relative)}, import.meta.url).href`),
@@ -32,8 +79,10 @@ await rm(target, { recursive: true, force: true })
 const external = ['@huggingface/hub', 'listr2', 're2js']
 
 const { metafile } = await build({
-  // The pool of workers finds theirs beside itself, which is here.
-  entryPoints: [path.join(source, 'commands/main.js'), path.join(source, 'execute/worker/worker.js')],
+  // The pool of workers finds theirs beside itself, which is here. oclif finds all commands by package.json.
+  entryPoints: ['commands/main.js', 'commands/all.js', 'execute/worker/worker.js'].map((file) =>
+    path.join(source, file),
+  ),
   entryNames: '[name]',
   outdir: target,
   bundle: true,
@@ -57,7 +106,7 @@ const { metafile } = await build({
   minifySyntax: true,
   logLevel: 'warning',
   metafile: true,
-  plugins: [addresses],
+  plugins: [groups, addresses],
 })
 
 const packages = new Set(

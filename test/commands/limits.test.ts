@@ -50,7 +50,7 @@ if (process.platform === 'linux') {
       assert.is(free.code, 0, free.err)
       for (const [files, threads] of [
         [256, 8],
-        [64, 4],
+        [48, 4],
       ] as const) {
         writeFileSync(path.join(folder, 'r.yml'), recipe('tight'))
         const ran = await limited(`ulimit -n ${files}`, ['run', 'r.yml', '--force', '--threads', `${threads}`], folder)
