@@ -8,7 +8,9 @@ import { modelStock } from './averages/model_stock.js'
 import { nearswap } from './averages/nearswap.js'
 import { passthrough } from './averages/passthrough.js'
 import { quantizerPasses } from './quantize.js'
+import { ace } from './singular/ace.js'
 import { cart } from './singular/cart.js'
+import { dcMerge } from './singular/dc_merge.js'
 import { isoC } from './singular/iso_c.js'
 import { isoCts } from './singular/iso_cts.js'
 import { knots } from './singular/knots.js'
@@ -82,6 +84,8 @@ const FAMILIES = {
     cart,
     wudi,
     actmat,
+    ace,
+    dcMerge,
   ],
   statistics: [
     fisher,

@@ -26,6 +26,8 @@ for (const [method, all] of Object.entries({
   cart: [{}, { rank_ratio: 0.4, lambda: 0.8 }, { rank_ratio: 0 }],
   wudi: [{}, { lambda: 0.3 }],
   actmat: [{}],
+  ace: [{}, { eps: 1e-4, lambda: 0.6 }],
+  dc_merge: [{}, { density: 0.3 }, { rank: 2, smoothing: 'linear', density: 0.5 }, { rank: 3, smoothing: 'average' }],
 }))
   for (const compute of COMPUTES)
     for (const parameters of all)
@@ -34,7 +36,7 @@ for (const [method, all] of Object.entries({
         await assertReference(method, tensors, { tolerance: TOLERANCE[compute] })
       })
 
-for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star', 'cart', 'wudi', 'actmat'])
+for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star', 'cart', 'wudi', 'actmat', 'ace', 'dc_merge'])
   test(`${method}: the same bytes on one thread and two, mapped or read`, async () => {
     const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [130, 210] })
     await assertSteady(method, tensors, { dtype: 'BF16' })

@@ -5,6 +5,7 @@ import { actmat, cart, wudi } from './fitted.js'
 import { arceeFusion, nearswap } from './fusion.js'
 import type { Given, Tensor } from './numeric.js'
 import { sce, sparseElection, sparseSum } from './sign.js'
+import { ace, dcMerge } from './spaces.js'
 import { isoC, isoCts, knots, star, tsvM } from './spectral.js'
 import { karcher, multislerp, nuslerp, slerp } from './spherical.js'
 import { fisher, regmean } from './statistics.js'
@@ -47,6 +48,8 @@ export const REFERENCES: Readonly<Record<string, (given: Given) => Tensor>> = {
   cart,
   wudi,
   actmat,
+  ace,
+  dc_merge: dcMerge,
   fisher,
   regmean,
 }

@@ -108,8 +108,8 @@ for (const method of ALL.filter((name) => !ORDERED.includes(name)))
     assert.ok(distance(reference(method, other), reference(method, { ...given, weights: [0.5, 0.3, 0.9] })) < 1e-9)
   })
 
-/** Absolute thresholds or their like: arcee_fusion, nearswap, ram, sce, pcb do not scale. */
-const ABSOLUTE = ['arcee_fusion', 'nearswap', 'ram', 'ramplus_tl', 'sce', 'pcb']
+/** Absolute thresholds or their like do not scale. */
+const ABSOLUTE = ['ace', 'arcee_fusion', 'nearswap', 'ram', 'ramplus_tl', 'sce', 'pcb']
 for (const method of ALL.filter((name) => !ABSOLUTE.includes(name)))
   test(`${method}: a scaled input scales the output`, () => {
     const given = sample(method, 'float64')

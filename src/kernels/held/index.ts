@@ -11,7 +11,9 @@ import { regmean } from './regmean.js'
 import { oft } from './rotated.js'
 import { star } from './star.js'
 import { olora, pissa } from './start.js'
+import { ace } from './taskVectors/ace.js'
 import { cart } from './taskVectors/cart.js'
+import { dcMerge } from './taskVectors/dcMerge.js'
 import { grams } from './taskVectors/grams.js'
 import { tsvM } from './tsvM.js'
 import type { FactorPlaces, HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
@@ -28,6 +30,8 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   regmean,
   grams,
   cart,
+  dc_merge: dcMerge,
+  ace,
   factors,
   pissa,
   olora,

@@ -18,6 +18,8 @@ export type HeldKernel =
   | 'regmean'
   | 'grams'
   | 'cart'
+  | 'dc_merge'
+  | 'ace'
   | 'factors'
   | 'core'
   | 'joined'

@@ -9,7 +9,7 @@
  * 1.9 for 20. Deviation: they cut only the weights of attention and MLP; a recipe's rules do that here.
  * Source: arXiv 2412.12153.
  */
-import { matrixPasses } from '../shared/held.js'
+import { matrixPasses, sidesOf } from '../shared/held.js'
 import { LAMBDA } from '../shared/taskVectors.js'
 import type { Method } from '../types.js'
 
@@ -41,12 +41,8 @@ export const cart: Method = {
     const ratio = Number(parameters.rank_ratio)
     if (shape.length < 2 || ratio === 0)
       return { reduces: [], map: { kernel: 'linear', coefficients: () => models.map(() => 1 / models.length) } }
-    const [rows = 1, ...rest] = shape
-    const short = Math.min(
-      rows,
-      rest.reduce((product, size) => product * size, 1),
-    )
-    const passes = matrixPasses(settings, 'cart', { rank: Math.max(1, Math.trunc(ratio * short)) })
+    const rank = Math.max(1, Math.trunc(ratio * sidesOf(shape).short))
+    const passes = matrixPasses(settings, 'cart', { rank })
     return { ...passes, map: { kernel: 'linear', coefficients: () => [1] } }
   },
 }
