@@ -127,7 +127,7 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/commands/support/files.ts',
     'src/commands/submit.ts',
     // The templates of cluster jobs.
-    'src/commands/cluster/script.ts',
+    'src/commands/cluster/fill.ts',
     // Changes that Windows makes differently.
     'src/core/system/disk.ts',
     // When a process started.

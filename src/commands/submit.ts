@@ -3,8 +3,10 @@ import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { printable } from '../ui/text.js'
+import { ENGINES } from './cluster/engines.js'
+import { WRITTEN } from './cluster/fill.js'
 import { handOver } from './cluster/handOver.js'
-import { ENGINES, WRITTEN } from './cluster/script.js'
+import type { Job } from './cluster/types.js'
 import { defineCommand } from './support/command.js'
 import { replaceText, writeText } from './support/files.js'
 import { Args, Flags, machineFlags, onOff, runFlags, set } from './support/flags.js'
@@ -17,7 +19,7 @@ export const submit = defineCommand({
   id: 'submit',
   summary: 'Write the jobs of a cluster that run a recipe in parts.',
   description:
-    'Writes a script for Slurm or a JobSet for Kubernetes, with three jobs: what all parts need, the parts, and the end, which checks all ' +
+    'Writes a script for Slurm, a JobSet for Kubernetes or a workflow for Argo, with three jobs: what all parts need, the parts, and the end, which checks all ' +
     'parts and publishes the outputs. With --submit, also hands it over. Jobs that are preempted continue. Everything that the jobs would ' +
     'refuse is checked first: the recipe, its models, and what exists already.',
   examples: [
@@ -35,7 +37,8 @@ export const submit = defineCommand({
       helpValue: 'FILE',
     }),
     option: Flags.string({
-      description: 'flag of sbatch, such as partition=long; for Kubernetes: image, claim, mount, cpu or memory',
+      description:
+        'flag of sbatch, such as partition=long; for Kubernetes and Argo: image, claim, mount, secret, account, cpu, memory or disk',
       helpValue: 'KEY=VALUE',
       multiple: true,
       multipleNonGreedy: true,
@@ -48,7 +51,7 @@ export const submit = defineCommand({
     set,
     work: Flags.string({
       helpValue: 'DIR',
-      description: 'folder that all machines share (default: beside the output)',
+      description: 'folder or place in a store that all machines share (default: beside the output)',
     }),
     ...machineFlags,
     'no-models': onOff('check only the text of the recipe, because its models are not on this machine'),
@@ -60,24 +63,27 @@ export const submit = defineCommand({
     sha256: runFlags.sha256,
   },
   async execute({ args, flags }) {
-    const { extension, write, submit, elsewhere } = ENGINES[flags.engine]
+    const { extension, write, submit, elsewhere, seesFiles } = ENGINES[flags.engine]
     const parts = /^\d{1,5}$/.test(flags.parts) ? Number(flags.parts) : 0
     if (parts < 1 || parts > 10_000)
       throw fault('bad-flag', `--parts must be an integer from 1 to 10000, not ${quote(flags.parts)}`)
+    const options = optionsOf(flags.option ?? [])
+    const files = seesFiles(options)
     const text = write({
       recipe: args.recipe,
       folder: process.cwd(),
       program: [process.execPath, await realpath(process.argv[1]!)],
       parts,
       ...passed(flags),
-      options: optionsOf(flags.option ?? []),
+      options,
+      texts: files ? [] : await textsOf(args.recipe, flags.locked),
     })
     const { checkParts } = await import('../index.js')
     const { diagnostics, notes } = await checkParts(args.recipe, parts, {
       ...given({ output: flags.output, set: flags.set, work: flags.work }),
       ...given({ threads: flags.threads, memory: flags.memory }),
       models: !flags['no-models'],
-      ...{ locked: flags.locked, strict: flags.strict, force: flags.force, elsewhere },
+      ...{ locked: flags.locked, strict: flags.strict, force: flags.force, elsewhere, files },
       commands: flags['allow-commands'] ? 'run' : 'refuse',
     })
     complain(diagnostics)
@@ -129,6 +135,19 @@ function optionsOf(written: readonly string[]): ReadonlyMap<string, string> {
       if (name === undefined || /[\0\r\n]/.test(one))
         throw fault('bad-flag', `--option must be KEY=VALUE, not ${quote(one)}`, 'write --option partition=long')
       return [name, value ?? '']
+    }),
+  )
+}
+
+/** Error: those of a file that cannot be read. */
+async function textsOf(recipe: string, locked: boolean): Promise<Job['texts']> {
+  const names = locked ? [recipe, `${recipe}.lock`] : [recipe]
+  return Promise.all(
+    names.map(async (name) => {
+      const text = await readFile(name, 'utf8').catch(() => {
+        throw fault('missing-recipe', `${name} cannot be read`, 'check the path; terge lock writes the lock')
+      })
+      return { name, text }
     }),
   )
 }

@@ -4,8 +4,9 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'n
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { parse } from 'yaml'
-import { ENGINES, type Job } from '../../src/commands/cluster/script.js'
+import { parse, parseAllDocuments } from 'yaml'
+import { ENGINES } from '../../src/commands/cluster/engines.js'
+import type { Job } from '../../src/commands/cluster/types.js'
 import { submit } from '../../src/commands/submit.js'
 import { Fault } from '../../src/core/diagnostics.js'
 import { checkParts, plan, runPart } from '../../src/index.js'
@@ -22,6 +23,7 @@ const job = (more: Partial<Job> = {}): Job => ({
   flags: [`--set=${ODD}`],
   last: ['--sha256'],
   options: new Map(),
+  texts: [{ name: `${ODD}.yml`, text: ODD }],
   ...more,
 })
 
@@ -36,7 +38,7 @@ function fakeSlurm(folder: string): NodeJS.ProcessEnv {
   }
   program('sbatch', "console.log('7;cluster')")
   program('scontrol', "process.kill(process.ppid, 'SIGKILL')")
-  program('terge', "process.exitCode = process.argv.includes('--finish') ? 143 : 0")
+  program('terge', 'process.exitCode = Number(process.env.CODE ?? 0)')
   return { ...process.env, PATH: `${bin}:${process.env.PATH}`, CALLS: path.join(folder, 'calls') }
 }
 
@@ -83,11 +85,15 @@ if (process.platform !== 'win32')
       execFileSync('bash', [script, 'part'], { env: { ...env, SLURM_ARRAY_TASK_ID: '5' } })
       assert.equal(calls().at(-1), ['run', `--set=${ODD}`, '--part', '5/16', ...tail])
       // A job that was preempted is queued again.
-      assert.throws(() => execFileSync('bash', [script, 'finish'], { env: { ...env, SLURM_JOB_ID: '9' } }))
+      assert.throws(() => execFileSync('bash', [script, 'finish'], { env: { ...env, CODE: '143', SLURM_JOB_ID: '9' } }))
       assert.equal(calls().slice(-2), [
         ['run', `--set=${ODD}`, '--finish', '--sha256', ...tail],
         ['requeue', '9'],
       ])
+      // The number of the last task's job is that of the whole array.
+      const last = { CODE: '143', SLURM_JOB_ID: '7', SLURM_ARRAY_JOB_ID: '7', SLURM_ARRAY_TASK_ID: '15' }
+      assert.throws(() => execFileSync('bash', [script, 'part'], { env: { ...env, ...last } }))
+      assert.equal(calls().at(-1), ['requeue', '7_15'])
       assert.throws(() => readFileSync(path.join(folder, 'harmed')), /ENOENT/)
     }))
 
@@ -102,22 +108,25 @@ test('the script for Slurm asks for signals and a requeue', () => {
 /** The fields of batch/v1 and jobset.x-k8s.io/v1alpha2 that the template uses: their types, and which must be there. */
 type Schema = 'string' | 'integer' | readonly [Schema] | { readonly [field: string]: Schema }
 const NAME = 'string'
+const CONTAINER = {
+  'image!': 'string',
+  workingDir: 'string',
+  command: ['string'],
+  args: ['string'],
+  envFrom: [{ secretRef: { 'name!': NAME } }],
+  resources: { requests: { cpu: 'string', memory: 'string', 'ephemeral-storage': 'string' } },
+  volumeMounts: [{ 'name!': NAME, 'mountPath!': 'string' }],
+} as const
+const VOLUMES: Schema = [
+  { 'name!': NAME, persistentVolumeClaim: { 'claimName!': 'string' }, configMap: { 'name!': 'string' } },
+]
 const POD: Schema = {
   'spec!': {
     'restartPolicy!': 'string',
     terminationGracePeriodSeconds: 'integer',
-    'containers!': [
-      {
-        'name!': NAME,
-        'image!': 'string',
-        workingDir: 'string',
-        command: ['string'],
-        args: ['string'],
-        resources: { requests: { cpu: 'string', memory: 'string' } },
-        volumeMounts: [{ 'name!': NAME, 'mountPath!': 'string' }],
-      },
-    ],
-    volumes: [{ 'name!': NAME, persistentVolumeClaim: { 'claimName!': 'string' } }],
+    serviceAccountName: 'string',
+    'containers!': [{ 'name!': NAME, ...CONTAINER }],
+    volumes: VOLUMES,
   },
 }
 const JOBSET: Schema = {
@@ -156,6 +165,43 @@ const JOBSET: Schema = {
   },
 }
 
+/** The fields of argoproj.io/v1alpha1. */
+const ARGO: Schema = {
+  'apiVersion!': 'string',
+  'kind!': 'string',
+  'metadata!': { 'name!': NAME },
+  'spec!': {
+    'entrypoint!': 'string',
+    serviceAccountName: 'string',
+    volumes: VOLUMES,
+    'templates!': [
+      {
+        'name!': NAME,
+        inputs: { parameters: [{ 'name!': NAME }] },
+        dag: {
+          'tasks!': [
+            {
+              'name!': NAME,
+              'template!': 'string',
+              depends: 'string',
+              withSequence: { count: 'string' },
+              arguments: { parameters: [{ 'name!': NAME, 'value!': 'string' }] },
+            },
+          ],
+        },
+        retryStrategy: { limit: 'string', retryPolicy: 'string', expression: 'string' },
+        container: CONTAINER,
+      },
+    ],
+  },
+}
+const CONFIG_MAP: Schema = {
+  'apiVersion!': 'string',
+  'kind!': 'string',
+  'metadata!': { 'name!': NAME },
+  'data!': { 'recipe.yml': 'string' },
+}
+
 /** What does not fit a schema. */
 function misfits(value: unknown, schema: Schema, at = ''): string[] {
   if (schema === 'string') return typeof value === 'string' && value !== '' ? [] : [`${at}: not a string`]
@@ -187,7 +233,13 @@ interface JobSet {
       readonly dependsOn?: readonly object[]
       readonly template: {
         readonly spec: Readonly<Record<string, unknown>> & {
-          readonly template: { readonly spec: { readonly containers: readonly { readonly args: readonly string[] }[] } }
+          readonly template: {
+            readonly spec: {
+              readonly containers: readonly { readonly args: readonly string[]; readonly envFrom?: unknown }[]
+              readonly volumes?: unknown
+              readonly serviceAccountName?: string
+            }
+          }
         }
       }
     }[]
@@ -202,6 +254,7 @@ test('the JobSet for Kubernetes has the fields of its kinds, and the words as wr
   const options = new Map([
     ['image', `registry/terge:1 # "x"\n`],
     ['claim', 'models'],
+    ['disk', '10Gi'],
   ])
   const found = parse(ENGINES.kubernetes.write(job({ options })), { merge: true }) as JobSet
   assert.equal(misfits(found, JOBSET), [])
@@ -222,6 +275,65 @@ test('the JobSet for Kubernetes has the fields of its kinds, and the words as wr
   assert.equal(args(analyse), ['run', `--set=${ODD}`, '--part', 'analyse', ...tail])
   assert.equal(args(part), ['run', `--set=${ODD}`, '--part', 'auto/16', ...tail])
   assert.equal(args(finish), ['run', `--set=${ODD}`, '--finish', '--sha256', ...tail])
+})
+
+test('without a volume, pods have the recipe in a ConfigMap and credentials from a Secret', () => {
+  const options = new Map([
+    ['image', 'x'],
+    ['secret', 'keys'],
+    ['account', 'merger'],
+  ])
+  const alone = job({ options, flags: ['--work=s3://bucket/work'] })
+  const [found, map] = parseAllDocuments(ENGINES.kubernetes.write(alone), { merge: true }).map(
+    (one) => one.toJS() as unknown,
+  ) as [JobSet, unknown]
+  assert.equal([...misfits(found, JOBSET), ...misfits(map, CONFIG_MAP)], [])
+  assert.equal((map as { data: unknown }).data, { 'recipe.yml': ODD })
+  for (const { template } of found.spec.replicatedJobs) {
+    const { containers, volumes, serviceAccountName } = template.spec.template.spec
+    assert.equal(volumes, [{ name: 'recipe', configMap: { name: (map as JobSet).metadata.name } }])
+    assert.equal(containers[0]!.envFrom, [{ secretRef: { name: 'keys' } }])
+    assert.is(serviceAccountName, 'merger')
+    assert.equal(containers[0]!.args.slice(-2), ['--', './recipe.yml'])
+  }
+})
+
+interface Workflow {
+  readonly spec: {
+    readonly templates: readonly {
+      readonly name: string
+      readonly dag?: { readonly tasks: readonly Readonly<Record<string, unknown>>[] }
+      readonly container?: { readonly args: readonly string[] }
+    }[]
+  }
+}
+
+test('the workflow for Argo has the fields of its kind, and no word that Argo would replace', () => {
+  const options = new Map([
+    ['image', 'x'],
+    ['claim', 'models'],
+  ])
+  const recipe = ODD.replace('{{name}}', '')
+  const given = job({ options, recipe, flags: [`--set=${recipe}`], last: ['--sha256'] })
+  const found = parse(ENGINES.argo.write(given), { merge: true }) as Workflow
+  assert.equal(misfits(found, ARGO), [])
+  const [all, analyse, part, finish] = found.spec.templates
+  assert.equal(
+    all!.dag!.tasks.map(({ name, depends, withSequence }) => [name, depends, withSequence]),
+    [
+      ['analyse', undefined, undefined],
+      ['part', 'analyse', { count: '16' }],
+      ['finish', 'part', undefined],
+    ],
+  )
+  const head = ['run', `--set=${recipe}`]
+  assert.equal(expanded(analyse!.container!.args), [...head, '--part', 'analyse', '--', recipe])
+  assert.equal(expanded(part!.container!.args), [...head, '--part', '{{inputs.parameters.index}}/16', '--', recipe])
+  assert.equal(expanded(finish!.container!.args), [...head, '--finish', '--sha256', '--', recipe])
+  assert.throws(
+    () => ENGINES.argo.write(job({ options })),
+    (error: unknown) => error instanceof Fault && error.message.includes('between braces'),
+  )
 })
 
 const RECIPE = `terge: 1
@@ -305,6 +417,18 @@ test('terge submit refuses what the jobs would refuse, and writes nothing', () =
     assert.is(await code(other, ...two, '--no-models', '-o', 's3://bucket/x'), 'missing-flag')
     assert.not(existsSync(script))
     assert.is(await submit.run([other, ...two, '--no-models']), 0)
+
+    // Pods without a volume see no file of this machine.
+    const pods = [...kubernetes, '--option', 'image=x', '--work', 's3://bucket/work']
+    assert.equal(await code(recipe, ...pods), 'contradiction')
+    const away = RECIPE.replace('a: a.safetensors, b: b.safetensors', 'a: hf:org/a, b: s3://bucket/b').replace(
+      'output: ',
+      'output: s3://bucket/',
+    )
+    writeFileSync(other, away)
+    assert.is(await code(other, ...pods.slice(0, -2), '--no-models'), 'missing-flag')
+    assert.is(await submit.run([other, ...pods, '--no-models']), 0)
+    assert.match(readFileSync(script, 'utf8'), '"other.yml":"terge: 1')
 
     const prepared = await plan(recipe)
     await runPart(prepared, { index: 0, of: 2 }, { threads: 1, sync: false })

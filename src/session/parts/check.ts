@@ -1,12 +1,18 @@
 /** Checks parts before they wait in a cluster's queue: what one of them, or the end, would refuse. */
 import { availableParallelism } from 'node:os'
+import path from 'node:path'
 import { type Diagnostic, Fault, fault, hasErrors } from '../../core/diagnostics.js'
+import { addressIn } from '../../core/names/fileNames.js'
+import { quote } from '../../core/suggest.js'
 import { counted, formatCount } from '../../core/words.js'
 import { threadsWithin } from '../../execute/budget.js'
 import { windowMode } from '../../execute/windowMode.js'
 import { outputAddress } from '../../language/addresses.js'
+import type { Path } from '../../language/types.js'
+import { modelsOf } from '../../plan/origins.js'
 import { mostParts } from '../../plan/parts.js'
 import type { Plan } from '../../plan/types.js'
+import type { Loaded } from '../../recipe/load.js'
 import { openDestination } from '../destinations/open.js'
 import { addressOf } from '../destinations/places.js'
 import { refusePermutationFiles } from '../permutationFiles.js'
@@ -23,6 +29,8 @@ export type CheckOptions = PlanOptions &
     readonly models?: boolean
     /** Whether parts can have other credentials than this machine. Default: false. */
     readonly elsewhere?: boolean
+    /** False: parts see no file of this machine except the recipe. Default: true. */
+    readonly files?: boolean
   }
 
 /** Credentials that a machine of a cluster can have. */
@@ -40,7 +48,8 @@ export async function checkParts(
   parts: number,
   options: CheckOptions = {},
 ): Promise<{ readonly diagnostics: readonly Diagnostic[]; readonly notes: readonly string[] }> {
-  const { commands = 'refuse' } = options
+  const { commands = 'refuse', files = true } = options
+  if (!files) refuseFiles(source, options)
   if (options.models === false) {
     const { recipe, diagnostics } = load(source, options)
     if (!recipe || hasErrors(diagnostics)) throw new Fault(diagnostics)
@@ -54,6 +63,41 @@ export async function checkParts(
   refuseMemory(prepared.plan, options)
   const notes = await refusePlaces(prepared, parts, options)
   return { diagnostics: prepared.diagnostics, notes }
+}
+
+/** What parts cannot read or write without files in common. Errors: `contradiction`, `missing-flag`, and those of files that steps read. */
+function refuseFiles(source: RecipeSource, options: CheckOptions): void {
+  const { recipe, diagnostics } = loadAlone(source, options)
+  if (!recipe) throw new Fault(diagnostics)
+  const refused = (what: string, at: Path, hint: string): Diagnostic => ({
+    ...{ severity: 'error', code: 'contradiction', place: recipe.placeOf(at), hint },
+    message: `${what}: the parts see no file of this machine`,
+  })
+  const models = modelsOf(recipe).flatMap((name) => {
+    const { origin, at, reference } = recipe.models.get(name)!
+    const hint = 'use models on the hub or in a store, or a volume that all parts see'
+    return origin === 'path' ? [refused(`the model ${quote(reference)} is a path`, at, hint)] : []
+  })
+  const outputs = recipe.outputs.flatMap(({ path: written, at }) => {
+    const hint = 'write hf:org/name or s3://bucket/prefix, or use a volume that all parts see'
+    return outputAddress(written) ? [] : [refused(`the output ${quote(written)} is a path`, [...at, 'path'], hint)]
+  })
+  if (models.length + outputs.length > 0) throw new Fault([...models, ...outputs])
+  if (options.work === undefined || addressIn(options.work) === undefined)
+    throw fault(
+      'missing-flag',
+      'without files in common, parts need a place in a store',
+      'write --work s3://bucket/prefix',
+    )
+}
+
+/** The recipe as it would be in a folder with nothing else. */
+function loadAlone(source: RecipeSource, options: CheckOptions): Loaded {
+  const loaded = load(source, options)
+  if (!loaded.recipe || typeof source !== 'string') return loaded
+  const { text } = loaded.recipe
+  const alone = path.join(path.parse(process.cwd()).root, 'alone', path.basename(source))
+  return load(alone, { ...options, name: source, text })
 }
 
 /** Some parts would have nothing to do. Error: `bad-value`. */
