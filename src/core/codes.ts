@@ -65,6 +65,7 @@ export const ERROR_CODES = [
   'bad-type',
   'bad-usage',
   'bad-value',
+  'bad-weights',
   'base-aside',
   'base-listed',
   'base-not-listed',

@@ -219,7 +219,7 @@ r.yml:3:17: error bad-type: 'method' must be the name of a merge method, not a n
 r.yml:3:28: error bad-type: 'models' must be a list of names of models or steps, not a string
   merge: {method: 5, models: a, weights: heavy, rules: {match: x}, on_missing: yes}
                              ^
-r.yml:3:40: error bad-type: 'weights' must be a list of numbers, or a mapping model → number or gradient, not a string
+r.yml:3:40: error bad-type: 'weights' must be a list of numbers, a mapping model → number or gradient, or a shape, not a string
   merge: {method: 5, models: a, weights: heavy, rules: {match: x}, on_missing: yes}
                                          ^^^^^
 r.yml:3:54: error bad-type: 'rules' must be a list, not a mapping

@@ -12,6 +12,7 @@ import { lookupMethod, METHOD_NAMES, whichBase } from '../../methods/registry.js
 import type { Method } from '../../methods/types.js'
 import { readGradient } from './blocks.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
+import { isShape, readShape } from './trajectory.js'
 import type { MergeSettings, MergeStep } from './types.js'
 
 type Weights =
@@ -173,6 +174,11 @@ function readWeights(
     const hint = method.parameters.some(({ name }) => name === 't') ? 'use its parameter t' : undefined
     report.error('no-weights', `${method.name} has no weights`, at.path, { part: 'key', hint })
     return undefined
+  }
+  if (isMapping(at) && isShape(at)) {
+    const shape = readShape(at, own?.length ?? 0, report)
+    if (!shape || !listed || !own) return undefined
+    return { kind: 'list', values: listed.map((model) => shape[own.indexOf(model)]), at: at.path }
   }
   if (isMapping(at)) {
     const values = new Map<string, Gradient>()

@@ -6,6 +6,7 @@ import type { Method, ParameterSchema } from '../../methods/types.js'
 import { blocksSchema } from './blocks.js'
 import { METHOD_CONSTANTS, mergeRules, ruleRules } from './editorRules.js'
 import { takesLines } from './parameters.js'
+import { SHAPE_NAMES } from './trajectory.js'
 
 /** The values that a recipe can have for one parameter. */
 function parameterSchema(parameter: ParameterSchema): Schema {
@@ -61,11 +62,24 @@ const models: Schema = inEditors(
   },
   { uniqueItems: true },
 )
-const weights = several(
-  'a list of numbers, or a mapping model → number or gradient',
-  'A list in the order of the merged models, or a mapping by name. Default: 1 for each model.',
+const shapeOrNumber = several(
+  'a shape or a number',
+  'uniform, ema (with decay), linear or sqrt: weights of checkpoints of one run, oldest first (arXiv 2505.12082, 2507.17634). A number is the weight of a model with this name.',
+  inEditors({ type: 'string' }, { enum: SHAPE_NAMES }),
+  { type: 'number' },
   listOf({ type: 'number' }),
-  { type: 'object', additionalProperties: ref('gradient') },
+  ref('blocks'),
+)
+const weights = several(
+  'a list of numbers, a mapping model → number or gradient, or a shape',
+  'A list in the order of the merged models, a mapping by name, or {shape: uniform, ema, linear or sqrt} for checkpoints of one run, oldest first. Default: 1 for each model.',
+  listOf({ type: 'number' }),
+  // A model may have the name shape.
+  {
+    type: 'object',
+    patternProperties: { '^shape$': shapeOrNumber },
+    additionalProperties: ref('gradient'),
+  },
 )
 const parameters: Schema = {
   type: 'object',
