@@ -9,8 +9,8 @@ import { claimsOf } from './units/claims.js'
 import { runProgress } from './units/progress.js'
 import { type RecordBook, recordBook } from './units/recordBook.js'
 import { doShared } from './units/shared.js'
-import { doTensors, type OutputFiles } from './units/tensors.js'
-import type { Engine } from './units/types.js'
+import { doTensors } from './units/tensors.js'
+import type { Engine, OutputFiles } from './units/types.js'
 import { wholeWork } from './units/work.js'
 
 /** What a run provides for its candidates. */
@@ -56,7 +56,7 @@ export function candidateJudge(candidates: Candidates): Judge | undefined {
     const { findings, analyses } = room(records, shelf)
     const own: Engine = {
       ...engine,
-      ...{ records, findings, shelf, claims: claimsOf([]) },
+      ...{ records, findings, shelf, claims: claimsOf([]), noteTiles: undefined },
       // Also where a run makes no tensors itself: what is judged is the whole output.
       part: engine.part && { ...engine.part, owns: (made) => made === output.output },
       listen: () => {},

@@ -41,7 +41,7 @@ export async function digestTensors(
       (function* () {
         for (const place of order) {
           const { file, offset, bytes } = places[place]!
-          const job = compileDigest(file, offset, bytes)
+          const job = compileDigest([{ file, offset, bytes }])
           placeOf.set(job, place)
           yield job
         }

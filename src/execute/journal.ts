@@ -6,6 +6,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, writeF
 import { fault } from '../core/diagnostics.js'
 import { moveSync } from '../core/system/disk.js'
 import { NOFOLLOW } from '../storage/local/workFolder.js'
+import { parseTiles, type TileRecord, tileLine } from './tiles/records.js'
 import { parseRecord, recordLine, type UnitRecord } from './units/records.js'
 import { digestsLine, parseDigests, type StoredDigest, type StoredDigests } from './units/storedDigests.js'
 
@@ -13,10 +14,14 @@ import { digestsLine, parseDigests, type StoredDigest, type StoredDigests } from
 export interface Journals {
   /** Records of earlier runs. */
   readonly found: readonly UnitRecord[]
+  /** Records of earlier runs of tensors that were under way. */
+  readonly tiles: readonly TileRecord[]
   /** Digests of earlier runs in files that were fetched. */
   readonly stored: StoredDigests
   /** Appends a record to an output's journal. Records that outputs share go to the output that is published last. */
   add(output: number | undefined, record: UnitRecord): void
+  /** Appends a record of tiles to an output's journal. */
+  addTiles(output: number, record: TileRecord): void
   /** Appends a digest in a fetched file whose content has this identity. */
   note(identity: string, digest: StoredDigest): void
   /** Writes what has been added, before another process works on the outputs or they get their names. */
@@ -81,10 +86,16 @@ export function openJournals(
   }
   return {
     found: [...earlier.values()].flatMap(({ records }) => records),
+    tiles: [...earlier.values()].flatMap(({ tiles }) => tiles),
     stored: parseDigests([...earlier.values()].flatMap(({ digests }) => digests)),
     add(output = last!, record) {
       if (!isTrue || bytesOf(record) > LARGEST_FINDINGS) return
       put(output, recordLine(record))
+      if (performance.now() >= next) flush()
+    },
+    addTiles(output, record) {
+      if (!isTrue) return
+      put(output, tileLine(record))
       if (performance.now() >= next) flush()
     },
     note(identity, digest) {
@@ -102,9 +113,10 @@ const bytesOf = ({ findings }: UnitRecord): number =>
   Object.values(findings).reduce((sum, { byteLength }) => sum + byteLength, 0)
 
 /** Rewrites the journal, so that a torn last line is not joined to the next one. It is complete before it gets its name. */
-function begin(path: string, { records, digests }: Earlier): void {
+function begin(path: string, { records, digests, tiles }: Earlier): void {
   rmSync(`${path}.new`, { force: true })
-  write(`${path}.new`, [HEAD, ...records.map(recordLine), ...digests, ''].join('\n'), O_WRONLY | O_CREAT | O_EXCL)
+  const lines = [HEAD, ...records.map(recordLine), ...digests, ...tiles.map(tileLine), '']
+  write(`${path}.new`, lines.join('\n'), O_WRONLY | O_CREAT | O_EXCL)
   moveSync(`${path}.new`, path)
 }
 
@@ -147,15 +159,19 @@ function readLines(path: string): string[] {
 /** What an earlier run wrote: records, and whole lines with digests. */
 interface Earlier {
   readonly records: readonly UnitRecord[]
+  readonly tiles: readonly TileRecord[]
   readonly digests: readonly string[]
 }
 
-const NOTHING: Earlier = { records: [], digests: [] }
+const NOTHING: Earlier = { records: [], tiles: [], digests: [] }
 
 export function readJournal(path: string): Earlier {
   const [first, ...lines] = readLines(path)
   if (first !== HEAD) return NOTHING
   // The last line can be incomplete if the run was killed.
   const digests = lines.filter((line) => parseDigests([line]).size > 0)
-  return { records: lines.flatMap((line) => parseRecord(line) ?? []), digests }
+  const records = lines.flatMap((line) => parseRecord(line) ?? [])
+  const finished = new Set(records.map(({ key }) => key))
+  const tiles = lines.flatMap((line) => parseTiles(line) ?? []).filter(({ key }) => !finished.has(key))
+  return { records, tiles, digests }
 }

@@ -29,8 +29,8 @@ import { arraysFound, scopesFound, stepRecords } from './units/results.js'
 import { roomOf } from './units/room.js'
 import { doShared, scopeResults } from './units/shared.js'
 import { placeKey } from './units/storedDigests.js'
-import { doTensors, type OutputFiles } from './units/tensors.js'
-import type { Engine, Part } from './units/types.js'
+import { doTensors } from './units/tensors.js'
+import type { Engine, OutputFiles, Part } from './units/types.js'
 import { wholeWork } from './units/work.js'
 import { windowMode } from './windowMode.js'
 
@@ -273,7 +273,8 @@ export async function openRun(
   const works: Run['works'] = {
     ...{ plan, units, digests, records, findings, shelf, listen, signal, part, left: options.left },
     kernels: await smallKernels(),
-    claims: claimsOf(wanted ? [...journals.found, ...(options.records ?? [])] : []),
+    claims: wanted ? claimsOf([...journals.found, ...(options.records ?? [])], journals.tiles) : claimsOf([]),
+    ...{ noteTiles: journals.addTiles, rangeBytes: options.rangeBytes },
     progress: runProgress(plan, threads, listen, finished, part?.cost),
   }
   const byOutput = new Map(claimed.map((one) => [one.output, one]))

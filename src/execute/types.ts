@@ -96,6 +96,8 @@ export interface ExecuteOptions {
   readonly signal?: AbortSignal
   /** The pool to use instead of threads. */
   readonly openPool?: OpenPool
+  /** For tests: after how many bytes of a tensor, read and written, a range of tiles is recorded. */
+  readonly rangeBytes?: number
   /** Records from other runs. Like those of the journal, they count only if the digests of inputs and outputs match. */
   readonly records?: Iterable<UnitRecord>
   /** Digests of stored tensors that other runs read, from files that are still the same. These are not read again. */

@@ -124,7 +124,7 @@ export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunRe
 /** How to run a plan without threads, or with what other runs have done. */
 export type RunInternals = Pick<
   ExecuteOptions,
-  'openPool' | 'records' | 'earlier' | 'known' | 'left' | 'staged' | 'before'
+  'openPool' | 'rangeBytes' | 'records' | 'earlier' | 'known' | 'left' | 'staged' | 'before'
 > & {
   /** Called with all records of the run. */
   readonly recorded?: (records: Iterable<UnitRecord>) => void

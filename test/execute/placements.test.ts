@@ -3,14 +3,12 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { layoutCheckpoint } from '../../src/checkpoints/layout.js'
-import { planDigest } from '../../src/plan/digest.js'
-import type { Plan } from '../../src/plan/types.js'
 import { inspect } from '../../src/session/inspect.js'
 import { type Prepared, plan } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
 import { verify } from '../../src/session/verify.js'
 import { bf16, i64, inFolder, numbers, writeModel } from '../support/files.js'
+import { cut } from '../support/parted.js'
 
 /** Rows of a width that shares no factor with a tile or a leaf of digests; two of the parts begin in the middle of both. */
 const WIDTH = 1003
@@ -35,35 +33,6 @@ function prepareFolder(folder: string): string {
   const file = path.join(folder, 'r.yaml')
   writeFileSync(file, RECIPE)
   return file
-}
-
-/** The same plan, but each tensor is cut along its first axis. */
-function cut(whole: Plan, rows: Readonly<Record<string, readonly number[]>>): Plan {
-  const [output] = whole.outputs
-  const specs = output!.tensors.flatMap(({ name, dtype, shape: [, ...rest] }) =>
-    rows[name]!.map((count, part) => ({ name: `${name}.${part}`, dtype, shape: [count, ...rest] })),
-  )
-  const { files, indexes, tensors } = layoutCheckpoint(specs, { kind: 'folder', shardSize: 650_000, metadata: {} })
-  const placed = new Map(tensors.map((tensor) => [tensor.name, tensor]))
-  const outputs = [
-    {
-      ...output!,
-      ...{ files, indexes },
-      tensors: output!.tensors.map((tensor) => {
-        const width = tensor.shape.slice(1).reduce((product, size) => product * size, 1)
-        let from = 0
-        const placements = rows[tensor.name]!.map((_, part) => {
-          const stored = placed.get(`${tensor.name}.${part}`)!
-          const placement = { ...stored, from, count: stored.shape[0]! * width }
-          from += placement.count
-          return placement
-        })
-        return { ...tensor, placements }
-      }),
-    },
-  ]
-  const { digest: _, ...rest } = { ...whole, outputs }
-  return { ...rest, digest: planDigest(rest) }
 }
 
 async function bytesIn(folder: string): Promise<Map<string, Buffer>> {

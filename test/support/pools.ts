@@ -72,3 +72,33 @@ export function openCounting(at: number, reached: () => void): OpenPool {
     }
   }
 }
+
+/** The tiles that a pool does of output tensors, by kind of pass. */
+export interface Tiles {
+  readonly done: Readonly<Record<string, number>>
+  readonly openPool: OpenPool
+}
+
+/** A pool that does one tile per task, counts, and calls back before the task with this number. */
+export function countingTiles(at = 0, reached: () => void = () => {}): Tiles {
+  const done: Record<string, number> = { write: 0, reduce: 0 }
+  let begun = 0
+  return {
+    done,
+    async openPool(setup) {
+      const pool = await openInline(setup)
+      return {
+        ...pool,
+        taskBytes: 1,
+        async run(work) {
+          const { kind } = work.program.passes[work.pass]!
+          if (kind !== 'digest') {
+            if (++begun === at) reached()
+            done[kind] = (done[kind] ?? 0) + work.tiles
+          }
+          return pool.run(work)
+        },
+      }
+    },
+  }
+}

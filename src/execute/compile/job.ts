@@ -2,6 +2,7 @@ import type { ComputedExpr, ConstantExpr, FactorExpr } from '../../expr/types.js
 import type { ReducePass, TensorSettings } from '../../methods/types.js'
 import type { StoredPlace } from '../../plan/stored.js'
 import type { Program } from '../program.js'
+import type { TileRange } from '../schedule/ranges.js'
 
 /** A program with everything else that the scheduler needs: workers know no methods. Plain data. */
 export interface Job {
@@ -16,6 +17,8 @@ export interface Job {
   readonly finds?: { readonly factoring: number; readonly at: number }
   /** The factorings that it needs. */
   readonly needs?: readonly number[]
+  /** What an earlier run did of it. Absent: ranges of its tiles are not recorded. */
+  readonly done?: readonly TileRange[]
 }
 
 /** The input of a merge's method, and which passes of the program belong to the merge. */

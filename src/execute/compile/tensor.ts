@@ -68,9 +68,19 @@ function writtenJob(
   const { below } = addExpr(draft, expr, shape, WHOLE)
   assignDuty(draft, below, draft.passes.push({ kind: 'write' }) - 1)
   const scaled = raw ? places.map((one) => ({ ...one, from: one.from * scale, count: one.count * scale })) : places
-  // Digests are of stored tensors. Parts are digested after they are written.
-  const digest = duty.enabled && places.length === 1
+  // Of tensors in parts, ranges of tiles are recorded by these digests. The parts are digested after they are written.
+  const digest = duty.enabled && areInTurn(places, elements(shape))
   return jobOf(draft, programOf(draft, { places: scaled, ...encoded, digest }), expr)
+}
+
+/** Whether each of so many elements is in one of the places. */
+function areInTurn(places: readonly OutputPlace[], count: number): boolean {
+  let end = 0
+  for (const place of [...places].sort((a, b) => a.from - b.from)) {
+    if (place.from !== end) return false
+    end += place.count
+  }
+  return end === count
 }
 
 function writable(name: string, dtype: Dtype): { readonly dtype: WrittenDtype; readonly elementBytes: number } {
@@ -122,14 +132,25 @@ function withBases({ cores }: Draft, work: HeldWork, changes: LowRank): HeldWork
   return { ...work, options: { ...work.options, down: origin + down, across: origin + across } }
 }
 
-/** A job that only digests bytes of a file. */
-export function compileDigest(file: number, offset: number, bytes: number): Job {
+/** Bytes of a file. */
+export interface FilePart {
+  readonly file: number
+  readonly offset: number
+  readonly bytes: number
+}
+
+/** A job that only digests bytes, which lie in parts of files, one after the other. */
+export function compileDigest(parts: readonly FilePart[]): Job {
+  const raw = { dtype: 'raw', elementBytes: 1 } as const
+  const readers = parts.map((part) => ({ kind: 'contiguous', ...part }) as const)
+  const [only] = readers
+  const elements = parts.reduce((sum, { bytes }) => sum + bytes, 0)
+  const joined = () => readers.map((reader) => ({ source: { reader, ...raw }, block: reader.bytes }))
+  const reader = only && readers.length === 1 ? only : ({ kind: 'concat', parts: joined() } as const)
   return {
     program: {
-      elements: bytes,
-      compute: 'f32',
-      rowLength: 0,
-      leaves: [{ reader: { kind: 'contiguous', file, offset, bytes }, dtype: 'raw', elementBytes: 1, digestIn: 0 }],
+      ...{ elements, compute: 'f32', rowLength: 0 },
+      leaves: [{ reader, ...raw, digestIn: 0 }],
       nodes: [{ kind: 'read', leaf: 0 }],
       passes: [{ kind: 'digest' }],
     },

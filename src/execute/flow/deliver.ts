@@ -6,8 +6,7 @@ import type { Unit } from '../../plan/units.js'
 import type { Delivery } from '../types.js'
 import { digestInputs } from '../units/digesting.js'
 import type { UnitRecord } from '../units/records.js'
-import type { OutputFiles } from '../units/tensors.js'
-import type { Engine } from '../units/types.js'
+import type { Engine, OutputFiles } from '../units/types.js'
 
 /** Outputs that are elsewhere, by `Plan.outputs`. */
 export type DeliveryMap = ReadonlyMap<number, Delivery>

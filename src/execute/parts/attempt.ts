@@ -19,11 +19,12 @@ export interface AttemptJournal {
 export function openAttempt({ own, others, records }: AttemptJournal, inputs: () => readonly InputState[]): Journals {
   const staging = { journal: own, resumed: false }
   const journals = openJournals([{ output: 0, staging }], () => areUnchanged(inputs()))
+  const earlier = others.map(readJournal)
   return {
-    found: [...records, ...others.flatMap((other) => readJournal(other).records)],
-    stored: journals.stored,
-    note: journals.note,
+    ...journals,
+    found: [...records, ...earlier.flatMap((other) => other.records)],
+    tiles: earlier.flatMap((other) => other.tiles),
     add: (_, record) => journals.add(0, record),
-    flush: journals.flush,
+    addTiles: (_, record) => journals.addTiles(0, record),
   }
 }

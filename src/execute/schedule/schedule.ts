@@ -1,4 +1,4 @@
-import { DIGEST_BYTES, LEAF, type ScalarMath, TILE } from '../../kernels/types.js'
+import { type ScalarMath, TILE } from '../../kernels/types.js'
 import type { Passes, PassInput, ReducePass, Table } from '../../methods/types.js'
 import { bandTiles } from '../../views/bands.js'
 import { withValues } from '../../views/readers.js'
@@ -7,6 +7,19 @@ import type { ComputedLeaf, Job } from '../compile/job.js'
 import type { Pool, TeamResult } from '../pools/types.js'
 import { type Pass, type Program, passElements, type TaskResult, type TaskTable, type Work } from '../program.js'
 import { type Gathering, gather } from './combine.js'
+import {
+  contains,
+  digestedIn,
+  digestsAt,
+  digestsSize,
+  givenDigest,
+  rangesOf,
+  resultOf as resultOfRange,
+  type Span,
+  seenBy,
+  type TileRange,
+  without,
+} from './ranges.js'
 import { passesFor } from './rules.js'
 
 /** The results of a finished job. */
@@ -33,6 +46,17 @@ export interface ScheduleOptions {
   /** Called for each finished task. */
   readonly progress: (read: number, written: number, job: Job) => void
   readonly signal?: AbortSignal
+  /** Called with a leaf that a pass has digested completely, before the next pass begins. */
+  readonly digested?: (job: Job, leaf: number, digests: Uint8Array) => void
+  readonly keep?: KeepRanges
+}
+
+/** Records ranges of tiles of jobs that are under way. */
+export interface KeepRanges {
+  /** After how many bytes, read and written, of a job. When the run stops, all are recorded. */
+  readonly every: number
+  /** False if they cannot be recorded yet. */
+  readonly keep: (job: Job, pass: number, ranges: () => readonly TileRange[]) => boolean
 }
 
 /** Number of concurrent jobs: enough to keep threads busy at the end of a reduce pass, few enough to keep pages in the cache. */
@@ -46,10 +70,13 @@ interface Active {
   readonly tiles: number
   readonly tilesPerTask: number
   pass: number
-  /** Tiles of this pass: the next one to send, the one after the last, and how many are unfinished. */
-  next: number
-  end: number
-  left: number
+  /** Tiles of this pass that are to be sent, and those that are not done. */
+  unsent: readonly Span[]
+  unfinished: readonly Span[]
+  /** Results of this pass that are not recorded, and their bytes; the bytes of the whole job so far. */
+  fresh: TaskResult[]
+  freshBytes: number
+  bytes: number
   coefficients: Work['coefficients']
   tables: readonly (Table | undefined)[]
   gathering: Gathering | undefined
@@ -77,7 +104,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
 
   function nextTask(): { state: Active; task: Work } | undefined {
     for (;;) {
-      const state = active.find((state) => state.next < state.end)
+      const state = active.find((state) => state.unsent.length > 0)
       if (state) return { state, task: takeTask(state) }
       if (coming.done || active.length >= WINDOW || preparing) return undefined
       const job = coming.value
@@ -92,7 +119,7 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
 
   function begin(opened: Active): void {
     // A tensor without elements has no tiles: it is finished at once.
-    if (opened.tiles > 0 && openPass(opened, options.math)) active.push(opened)
+    if (opened.tiles > 0 && openPass(opened, options)) active.push(opened)
     else options.finished(opened.index, resultOf(opened), opened.job)
   }
 
@@ -114,9 +141,10 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
   function receive(state: Active, result: TaskResult | TeamResult): void {
     collect(state, result)
     options.progress(result.read, result.written, state.job)
-    if (state.left > 0) return
-    closePass(state, options.math)
-    if (openPass(state, options.math)) return
+    if (options.keep && state.job.done) freshen(state, result, options.keep)
+    if (state.unfinished.length > 0) return
+    closePass(state, options)
+    if (openPass(state, options)) return
     active.splice(active.indexOf(state), 1)
     options.finished(state.index, resultOf(state), state.job)
   }
@@ -140,8 +168,40 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
     if (waiting.size === 0) break
     await Promise.race(waiting)
   }
+  if (stopped() && options.keep) for (const state of active) keepFresh(state, options.keep)
   if (failure !== undefined) throw failure
 }
+
+/** Adds a result to those that are to be recorded, and records them when they are many bytes. */
+function freshen(state: Active, result: TaskResult, keep: KeepRanges): void {
+  const bytes = result.read + result.written
+  state.fresh.push(result)
+  state.freshBytes += bytes
+  state.bytes += bytes
+  const { done = [], program } = state.job
+  // A tensor is recorded when its last pass ends. If it is stored in parts, they are read first.
+  const isEarly = state.pass < program.passes.length - 1 || program.output!.places.length > 1
+  const isLarge = state.bytes >= keep.every || done.length > 0
+  const ends = state.unfinished.length === 0 && isEarly && isLarge
+  if (ends || state.freshBytes >= keep.every) keepFresh(state, keep)
+}
+
+/** Records those whose rows are finished. */
+function keepFresh(state: Active, { keep }: KeepRanges): void {
+  const { job, pass, fresh, coefficients, tables, unfinished } = state
+  const { program } = job
+  const isReady = ({ firstTile, tiles }: TaskResult): boolean => {
+    const [first, end] = seenBy(program, pass, [firstTile, firstTile + tiles])
+    return unfinished.every(([from, to]) => to <= first || from >= end)
+  }
+  const ready = fresh.filter(isReady)
+  const ranges = () =>
+    rangesOf({ program, given: givenDigest(coefficients, tables), digests: (key) => digestsOf(state, key) }, ready)
+  if (ready.length > 0 && keep(job, pass, ranges)) state.fresh = fresh.filter((result) => !ready.includes(result))
+  state.freshBytes = 0
+}
+
+const digestsOf = ({ output, digests }: Active, key: number): Uint8Array => (key < 0 ? output! : digests.get(key)!)
 
 /** The program with the values of the leaves that are computed before it begins. */
 async function withComputed(
@@ -161,7 +221,7 @@ async function withComputed(
 function open(index: number, job: Job, pool: Pool): Active {
   const { program } = job
   const widest = Math.max(...program.leaves.map((leaf) => leaf.elementBytes), program.output?.elementBytes ?? 1)
-  const digestBytes = (bytes: number) => new Uint8Array(Math.ceil(bytes / LEAF) * DIGEST_BYTES)
+  const digestBytes = (bytes: number) => new Uint8Array(digestsSize(bytes))
   const digests = new Map<number, Uint8Array>()
   for (const [index, leaf] of program.leaves.entries()) {
     const { digestIn, reader, elementBytes } = leaf
@@ -178,9 +238,11 @@ function open(index: number, job: Job, pool: Pool): Active {
       ...[bandTiles(program.leaves) ?? 0, keptTiles(program.leaves, pool.kept) ?? 0],
     ),
     pass: -1,
-    next: 0,
-    end: 0,
-    left: 0,
+    unsent: [],
+    unfinished: [],
+    fresh: [],
+    freshBytes: 0,
+    bytes: 0,
     coefficients: [],
     tables: [],
     gathering: undefined,
@@ -194,10 +256,11 @@ function open(index: number, job: Job, pool: Pool): Active {
 }
 
 function takeTask(state: Active): Work {
-  const { pass, coefficients, next: firstTile } = state
+  const { pass, coefficients, unsent } = state
   const { program } = state.job
-  const tiles = Math.min(state.tilesPerTask, state.end - firstTile)
-  state.next += tiles
+  const [firstTile, end] = unsent[0]!
+  const tiles = Math.min(state.tilesPerTask, end - firstTile)
+  state.unsent = firstTile + tiles < end ? [[firstTile + tiles, end], ...unsent.slice(1)] : unsent.slice(1)
   const tables = state.tables.map((table) => table && cut(table, program, firstTile, tiles))
   return { program, pass, firstTile, tiles, coefficients, ...(tables.some((table) => table) ? { tables } : {}) }
 }
@@ -216,7 +279,8 @@ function cut(
 }
 
 /** Makes the next pass ready, past those that turn out not to be needed; false where there is none left. */
-function openPass(state: Active, math: ScalarMath): boolean {
+function openPass(state: Active, options: ScheduleOptions): boolean {
+  const { math } = options
   const { program, merges } = state.job
   for (state.pass++; state.pass < program.passes.length; state.pass++) {
     const pass = program.passes[state.pass]!
@@ -227,11 +291,11 @@ function openPass(state: Active, math: ScalarMath): boolean {
       continue
     }
     const tile = declared?.tile?.(inputs[owner]!)
-    state.next = tile ?? 0
-    state.end = tile === undefined ? tilesOf(state, pass) : tile + 1
-    state.left = state.end - state.next
-    state.gathering =
-      pass.kind === 'reduce' ? gather(pass, declared?.maxima ?? 0, state.next, state.end, program) : undefined
+    const [first, end] = tile === undefined ? [0, tilesOf(state, pass)] : [tile, tile + 1]
+    state.unsent = first < end ? [[first, end]] : []
+    state.unfinished = state.unsent
+    state.fresh = []
+    state.gathering = pass.kind === 'reduce' ? gather(pass, declared?.maxima ?? 0, first, end, program) : undefined
     // The merge that a reduce pass belongs to is given that pass's coefficients; merges below it their maps'.
     const known = merges.map(({ own }) => own.every((index) => index < state.pass))
     state.coefficients = state.passes.map(({ map }, index) => {
@@ -241,9 +305,27 @@ function openPass(state: Active, math: ScalarMath): boolean {
     state.tables = state.passes.map(({ map }, index) =>
       index === owner ? declared?.table?.(inputs[index]!) : known[index] ? map.table?.(inputs[index]!) : undefined,
     )
-    return true
+    takeOver(state)
+    if (state.unfinished.length > 0) return true
+    closePass(state, options)
   }
   return false
+}
+
+/** Takes over what an earlier run did of a pass. */
+function takeOver(state: Active): void {
+  const { job, pass, coefficients, tables } = state
+  // Runs that were interrupted at different tiles leave ranges that overlap: the longest first.
+  const own = (job.done ?? []).filter((range) => range.pass === pass).sort((a, b) => b.tiles - a.tiles)
+  if (own.length === 0) return
+  const given = givenDigest(coefficients, tables)
+  for (const range of own) {
+    const span: Span = [range.firstTile, range.firstTile + range.tiles]
+    const result = range.given === given && contains(state.unsent, span) ? resultOfRange(job.program, range) : undefined
+    if (!result) continue
+    collect(state, result)
+    state.unsent = without(state.unsent, span)
+  }
 }
 
 const tilesOf = ({ job: { program } }: Active, pass: Pass): number =>
@@ -267,7 +349,11 @@ function declaredPass({ job, pass, passes }: Active): { owner: number; declared:
   return { owner, declared: passes[owner]?.reduces[job.merges[owner]!.own.indexOf(pass)] }
 }
 
-function closePass(state: Active, math: ScalarMath): void {
+function closePass(state: Active, { math, digested }: ScheduleOptions): void {
+  const { job, digests, pass } = state
+  for (const { key } of digested ? digestedIn(job.program, pass) : []) {
+    if (key >= 0) digested!(job, key, digests.get(key)!)
+  }
   const combined = state.gathering?.result() ?? new Float64Array(0)
   const { owner, declared } = declaredPass(state)
   state.results.push(declared?.conclude ? declared.conclude(combined, inputOf(state, owner, math)) : combined)
@@ -280,18 +366,13 @@ function collect(state: Active, result: TaskResult | TeamResult): void {
   if (result.note !== undefined) state.notes.add(result.note)
   if ('memory' in result) state.memory = result.memory
   let at = 0
-  const take = (into: Uint8Array, elementBytes: number) => {
-    // A tile has as many leaves as its elements have bytes, since TILE elements are LEAF bytes times that.
-    const start = result.firstTile * elementBytes * DIGEST_BYTES
-    const length = Math.min(result.tiles * elementBytes * DIGEST_BYTES, into.length - start)
-    into.set(result.digests.subarray(at, at + length), start)
-    at += length
+  for (const one of digestedIn(program, result.pass)) {
+    const [start, end] = digestsAt(one, [result.firstTile, result.firstTile + result.tiles])
+    const into = digestsOf(state, one.key)
+    into.set(result.digests.subarray(at, at + end - start), start)
+    at += end - start
   }
-  for (const [index, leaf] of program.leaves.entries()) {
-    if (leaf.digestIn === result.pass) take(state.digests.get(index)!, leaf.elementBytes)
-  }
-  if (state.output && program.passes[result.pass]!.kind === 'write') take(state.output, program.output!.elementBytes)
-  state.left -= result.tiles
+  state.unfinished = without(state.unfinished, [result.firstTile, result.firstTile + result.tiles])
 }
 
 const resultOf = ({ digests, output, results, nonFinite, notes, memory }: Active): JobResult => ({

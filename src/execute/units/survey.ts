@@ -12,8 +12,7 @@ import { schedule } from '../schedule/schedule.js'
 import type { Bindings, ExecuteOptions } from '../types.js'
 import { roomOf } from './room.js'
 import { doShared } from './shared.js'
-import type { OutputFiles } from './tensors.js'
-import type { Engine } from './types.js'
+import type { Engine, OutputFiles } from './types.js'
 
 /** Whether ranks of the plan are only bounds. */
 export const hasOpenRanks = ({ factorings }: Plan): boolean => factorings.some(isOpen)

@@ -1,3 +1,4 @@
+import type { OutputFiles } from './types.js'
 /** Tensors and factorings of some of a plan's outputs. */
 
 import { factoringsOf } from '../../expr/walk.js'
@@ -7,40 +8,38 @@ import type { TensorPlace } from '../../plan/flow/types.js'
 import type { Placement, Plan } from '../../plan/types.js'
 import type { Unit } from '../../plan/units.js'
 import type { Job } from '../compile/job.js'
-import { compileDigest, compileFactoring, compileTensor } from '../compile/tensor.js'
+import { compileDigest, compileFactoring, compileTensor, type FilePart } from '../compile/tensor.js'
 import { fileWriter } from '../files.js'
 import { leafValues } from '../findings.js'
 import { refuseInterrupted } from '../interrupted.js'
 import { type Remarks, remarksOf } from '../remarks.js'
 import { type JobResult, schedule } from '../schedule/schedule.js'
-import { digestInputs, noteDigests } from './digesting.js'
+import { type FoundTiles, findTiles } from '../tiles/find.js'
+import { isKept, tileKeeper } from '../tiles/keep.js'
+import { digestInputs, digestParts, noteDigests } from './digesting.js'
 import { NO_FIGURES, NOTHING_FOUND } from './records.js'
 import type { Engine } from './types.js'
 import { digestsOf, type TensorWork } from './work.js'
 
-/** The positions of the outputs' files among the files of the pool. */
-export interface OutputFiles {
-  /** Among the readable files: the first file of an output. */
-  readonly readable: number
-  /** By output of this batch: its first file among all written files. */
-  readonly first: ReadonlyMap<number, number>
-  /** The paths of all written files. */
-  readonly paths: readonly string[]
-}
-
 /** Reuses valid records of earlier runs, and makes the other tensors. */
 export async function doTensors(engine: Engine, files: OutputFiles, work: TensorWork): Promise<void> {
   const { plan, pool, kernels, digests, progress, signal } = engine
-  const inParts: Made[] = []
-  await reuse(engine, work.tensors, files)
+  const common = { math: kernels.math, ...(signal ? { signal } : {}) }
+  const done = await takeOver(engine, work.tensors, files)
   refuseLeft(engine, work.tensors)
+  const found = await findTiles(engine, work.tensors, files)
+  begin(engine, done, found.written)
+  const parts = partsBook(engine, files)
   const uses = usesOfFactorings(engine, work.tensors)
-  await schedule(jobsOf(engine, work, files), pool, {
-    math: kernels.math,
-    ...(signal ? { signal } : {}),
-    progress: (read, written, job) => progress.bytes(read, written, nameOf(plan, job)),
+  const keep = tileKeeper(engine)
+  await schedule(jobsOf(engine, work, files, found, parts), pool, {
+    ...common,
+    ...(keep ? { keep } : {}),
+    progress: (read, written, job) => parts.has(job) || progress.bytes(read, written, nameOf(plan, job)),
     values: leafValues(engine.findings),
+    digested: (job, leaf, leaves) => parts.has(job) || noteDigests(engine, job, { leaves: new Map([[leaf, leaves]]) }),
     finished(_, result, job) {
+      if (parts.take(job, result)) return
       noteDigests(engine, job, result)
       const { target, finds } = job
       progress.tensor(target !== undefined)
@@ -56,13 +55,18 @@ export async function doTensors(engine: Engine, files: OutputFiles, work: Tensor
       const made = { ...target, figures: remarksOf(result) ?? NO_FIGURES }
       const { placements, quantized } = plan.outputs[target.output]!.tensors[target.tensor]!
       if (quantized) writeScales(placements[1]!, scalesOf(job, result), files, target.output)
-      if (placements.length !== 1) inParts.push(made)
+      if (placements.length !== 1) parts.add(made)
       else record(engine, made, [digests.enabled ? treeDigest(kernels, result.output!, placements[0]!.bytes) : null])
     },
   })
   progress.end()
   refuseInterrupted(signal)
-  await recordParts(engine, inParts, files)
+  await schedule(parts.jobs(), pool, {
+    ...common,
+    progress: () => {},
+    finished: (_, result, job) => parts.take(job, result),
+  })
+  refuseInterrupted(signal)
 }
 
 /** The tensor that a job makes, or takes apart. */
@@ -96,28 +100,61 @@ function record(engine: Engine, { output, tensor, figures }: Made, outputs: read
   engine.records.make(engine.units.tensor(output, tensor), { outputs, findings: NOTHING_FOUND, figures })
 }
 
-/** Records tensors that are stored in parts: the digest of each part is of its bytes in the file. */
-async function recordParts(engine: Engine, made: readonly Made[], files: OutputFiles): Promise<void> {
-  const places = made.map((one) => placesOf(engine, one, files))
-  const found = engine.digests.enabled ? await digestWritten(engine, places.flat()) : undefined
-  let next = 0
-  for (const [index, one] of made.entries())
-    record(
-      engine,
-      one,
-      places[index]!.map(() => found?.[next++] ?? null),
-    )
+/** Tensors that are stored in parts: the digest of each part is of its bytes in the file, read when the tensor is made. */
+interface PartsBook {
+  add(made: Made): void
+  /** Digests the parts of what was added since the last call. */
+  jobs(): Generator<Job>
+  has(job: Job): boolean
+  /** Whether a finished job is one of these. A tensor is recorded after the last of its jobs. */
+  take(job: Job, result: JobResult): boolean
+}
+
+function partsBook(engine: Engine, files: OutputFiles): PartsBook {
+  const waiting: Made[] = []
+  const owners = new Map<Job, { readonly bytes: number; readonly found: (digest: string) => void }>()
+  return {
+    add(made) {
+      if (engine.digests.enabled) waiting.push(made)
+      else
+        record(
+          engine,
+          made,
+          placesOf(engine, made, files).map(() => null),
+        )
+    },
+    *jobs() {
+      for (const made of waiting.splice(0)) {
+        const places = placesOf(engine, made, files)
+        const outputs: string[] = []
+        let left = places.length
+        for (const [part, place] of places.entries()) {
+          const job = compileDigest([place])
+          const found = (digest: string): void => {
+            outputs[part] = digest
+            if (--left === 0) record(engine, made, outputs)
+          }
+          owners.set(job, { bytes: place.bytes, found })
+          yield job
+        }
+      }
+    },
+    has: (job) => owners.has(job),
+    take(job, { leaves }) {
+      const owner = owners.get(job)
+      owners.delete(job)
+      owner?.found(treeDigest(engine.kernels, leaves.get(0)!, owner.bytes))
+      return owner !== undefined
+    },
+  }
 }
 
 /** The stored parts of a tensor among the readable files. */
-const placesOf = (
-  { plan }: Engine,
-  { output, tensor }: NonNullable<Job['target']>,
-  files: OutputFiles,
-): (readonly [file: number, offset: number, bytes: number])[] =>
-  plan.outputs[output]!.tensors[tensor]!.placements.map(
-    ({ file, offset, bytes }) => [files.readable + files.first.get(output)! + file, offset, bytes] as const,
-  )
+const placesOf = ({ plan }: Engine, { output, tensor }: NonNullable<Job['target']>, files: OutputFiles): FilePart[] =>
+  plan.outputs[output]!.tensors[tensor]!.placements.map(({ file, offset, bytes }) => ({
+    file: files.readable + files.first.get(output)! + file,
+    ...{ offset, bytes },
+  }))
 
 /** A run that makes nothing itself names what is missing. It makes the checkpoints of checks, which are no outputs. */
 function refuseLeft({ plan, records, units, left, part }: Engine, tensors: Iterable<TensorPlace>): void {
@@ -128,12 +165,19 @@ function refuseLeft({ plan, records, units, left, part }: Engine, tensors: Itera
   if (missing.length > 0) throw left(missing)
 }
 
-function* jobsOf(engine: Engine, { tensors, rest }: TensorWork, files: OutputFiles): Generator<Job> {
+function* jobsOf(
+  engine: Engine,
+  { tensors, rest }: TensorWork,
+  files: OutputFiles,
+  found: FoundTiles,
+  parts: PartsBook,
+): Generator<Job> {
   const { plan, units, digests, findings, records } = engine
   const factored = new Set<number>()
   for (const { output, tensor: index } of tensors) {
     const tensor = plan.outputs[output]!.tensors[index]!
     const isDone = records.tensor(output, index) !== undefined
+    yield* parts.jobs()
     const { expr } = tensor
     for (const factoring of expr.kind === 'factor' ? factoringsOf(expr) : []) {
       // Factors that exist already can still need their figures.
@@ -143,9 +187,12 @@ function* jobsOf(engine: Engine, { tensors, rest }: TensorWork, files: OutputFil
       yield* digestsOf(engine, units.unit({ kind: 'factoring', index: factoring }).reads)
     }
     if (isDone) continue
-    yield compileTensor(plan, tensor, files.first.get(output)!, digests, findings, { output, tensor: index })
-    // A record needs the digests of all inputs: tensors that no program reads in the order of their bytes are read only for that.
+    const target = { output, tensor: index }
+    const job = compileTensor(plan, tensor, files.first.get(output)!, digests, findings, target)
+    // A record needs the digests of all inputs: tensors that no program reads in the order of their bytes are read only for that. They
+    // come first, so that ranges of tiles can be recorded.
     if (digests.enabled) yield* digestsOf(engine, units.tensor(output, index).reads)
+    yield isKept(job) ? { ...job, done: found.of(target, job) } : job
   }
   yield* rest()
 }
@@ -169,12 +216,16 @@ export async function reuse(
   engine: Engine,
   tensors: Iterable<TensorPlace>,
   files: OutputFiles,
-  may: (unit: Unit) => boolean = () => true,
-  taken: readonly Unit[] = [],
+  may: (unit: Unit) => boolean,
+  taken: readonly Unit[],
 ): Promise<void> {
-  const done = [...taken, ...(await takeOver(engine, tensors, files, may))]
+  begin(engine, [...taken, ...(await takeOver(engine, tensors, files, may))])
+}
+
+/** Counts finished tensors as progress, and bytes of others. */
+function begin({ progress }: Engine, done: readonly Unit[], bytes = 0): void {
   const written = done.reduce((sum, { cost }) => sum + cost.write, 0)
-  engine.progress.begin(written, done.length)
+  progress.begin(written + bytes, done.length)
 }
 
 /**
@@ -185,7 +236,7 @@ async function takeOver(
   engine: Engine,
   tensors: Iterable<TensorPlace>,
   files: OutputFiles,
-  may: (unit: Unit) => boolean,
+  may: (unit: Unit) => boolean = () => true,
 ): Promise<readonly Unit[]> {
   const { units, claims, records } = engine
   if (claims.isEmpty) return []
@@ -214,25 +265,10 @@ async function takeOver(
 }
 
 /** Digests of these parts of the outputs. */
-async function digestWritten(
-  { pool, kernels, signal }: Engine,
-  places: readonly (readonly [file: number, offset: number, bytes: number])[],
-): Promise<string[]> {
-  const digests: string[] = []
-  await schedule(
-    (function* () {
-      for (const place of places) yield compileDigest(...place)
-    })(),
-    pool,
-    {
-      math: kernels.math,
-      ...(signal ? { signal } : {}),
-      progress: () => {},
-      finished(index, { leaves }) {
-        digests[index] = treeDigest(kernels, leaves.get(0)!, places[index]![2])
-      },
-    },
-  )
-  refuseInterrupted(signal)
-  return digests
-}
+const digestWritten = async (engine: Engine, places: readonly FilePart[]): Promise<string[]> =>
+  (
+    await digestParts(
+      engine,
+      places.map((place) => [place]),
+    )
+  ).map((leaves, index) => treeDigest(engine.kernels, leaves, places[index]!.bytes))

@@ -7,6 +7,7 @@ import type { Listener } from '../events.js'
 import type { Findings } from '../findings.js'
 import type { Pool } from '../pools/types.js'
 import type { FactorShelf } from '../schedule/factorings.js'
+import type { TileRecord } from '../tiles/records.js'
 import type { Claims } from './claims.js'
 import type { InputDigests } from './inputDigests.js'
 import type { PartCost, RunProgress } from './progress.js'
@@ -20,6 +21,10 @@ export interface Engine {
   readonly digests: InputDigests
   readonly claims: Claims
   readonly records: RecordBook
+  /** Records tiles of an output's tensor that is under way. Absent: nothing is recorded. */
+  readonly noteTiles?: ((output: number, record: TileRecord) => void) | undefined
+  /** See `ExecuteOptions`. */
+  readonly rangeBytes?: number | undefined
   /** The findings of analyses and scopes, for programs. */
   readonly findings: Findings
   readonly shelf: FactorShelf
@@ -42,4 +47,14 @@ export interface Part {
   digests(stored: number): boolean
   /** What it reads and writes. */
   readonly cost: PartCost
+}
+
+/** The positions of the outputs' files among the files of the pool. */
+export interface OutputFiles {
+  /** Among the readable files: the first file of an output. */
+  readonly readable: number
+  /** By output of this batch: its first file among all written files. */
+  readonly first: ReadonlyMap<number, number>
+  /** The paths of all written files. */
+  readonly paths: readonly string[]
 }

@@ -67,7 +67,7 @@ export interface PartResult {
 }
 
 /** For tests: where tasks run. */
-type PartInternals = Pick<ExecuteOptions, 'openPool'>
+type PartInternals = Pick<ExecuteOptions, 'openPool' | 'rangeBytes'>
 
 /**
  * Does one part of a plan, or its analyses, and records it in the work folder. Parts can run on several machines at the same time, in
