@@ -74,7 +74,7 @@ export { type Conversion, conversionRecipe } from './session/newRecipes/conversi
 export { init, type NewRecipeOptions, recipeAsData, recipeOf } from './session/newRecipes/init.js'
 export type { OneLine } from './session/newRecipes/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'
-export { type Downloads, planDownloads } from './session/opened/streaming.js'
+export { type BoundedRun, type DownloadOptions, type Downloads, planDownloads } from './session/opened/streaming.js'
 export { type CheckOptions, checkParts } from './session/parts/check.js'
 export { type FinishOptions, finishParts } from './session/parts/finish.js'
 export { type PartChoice, type PartOptions, type PartResult, runPart } from './session/parts/part.js'

@@ -3,6 +3,7 @@ import { defineCommand } from './support/command.js'
 import {
   Args,
   chosenFormat,
+  disk,
   Flags,
   formatFlag,
   json,
@@ -24,6 +25,7 @@ export const plan = defineCommand({
   examples: [
     'Print a tree\n<%= config.bin %> plan recipe.yml',
     'Print JSON\n<%= config.bin %> plan recipe.yml --json',
+    'Check that 40 GB are enough for models on the hub\n<%= config.bin %> plan recipe.yml --disk 40GB',
     'Print a graph for Graphviz\n<%= config.bin %> plan recipe.yml --format dot',
   ],
   args: { recipe: Args.string({ description: 'recipe file', required: true, ignoreStdin: true }) },
@@ -33,6 +35,9 @@ export const plan = defineCommand({
     ...mergekitFlags,
     strict,
     ...machineFlags,
+    disk: disk({
+      description: 'show what a run with this --disk does: downloads and stages; fails if it is too small',
+    }),
     threads: { ...machineFlags.threads, description: 'threads to compute peak memory for (default: one per CPU core)' },
     format: formatFlag(PLAN_FORMATS, 'output format'),
     json,

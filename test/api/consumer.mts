@@ -120,6 +120,8 @@ import {
   type ViewOptions,
   viewPlan,
   type ZipAnalysis,
+  type BoundedRun,
+  type DownloadOptions,
   type Downloads,
   type NotRead,
   planDownloads,
@@ -390,8 +392,10 @@ export const viewed = async (): Promise<readonly string[]> => {
   const { plan: made } = await planned()
   const graph: PlanGraph = planGraph(made)
   show(graph.nodes.length, graph.edges.length)
-  const downloads: Downloads | undefined = await planDownloads(await planned())
-  show(downloads?.bytes, downloads?.leastDisk)
+  const limits: DownloadOptions = { disk: 40e9, commands: 'run' }
+  const downloads: Downloads | undefined = await planDownloads(await planned(), limits)
+  const bounded: BoundedRun | undefined = downloads?.bounded
+  show(downloads?.bytes, downloads?.leastDisk, bounded?.stages)
   const viewing: ViewOptions = { threads: 2, memory: 1e9, ...(downloads ? { downloads } : {}) }
   return drawn(made, viewPlan(made, viewing))
 }

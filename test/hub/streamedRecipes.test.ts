@@ -3,7 +3,7 @@ import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { plan, planDownloads, run } from '../../src/index.js'
+import { type Fault, plan, planDownloads, run } from '../../src/index.js'
 import { matrix, stored } from '../support/adapters.js'
 import { safetensors } from '../support/files.js'
 import { fixture } from '../support/terge.js'
@@ -116,10 +116,16 @@ test('recipes of all kinds, with the least disk', () =>
       for (const one of CASES) {
         const prepared = await prepare(one, `${one.name}-streamed`)
         const downloads = (await planDownloads(prepared))!
+        const { leastDisk } = downloads
+        const { bounded } = (await planDownloads(prepared, { disk: leastDisk }))!
+        assert.is(bounded!.bytes, downloads.bytesAtLeast, one.name)
+        assert.ok(bounded!.stages > 0)
+        const less = await planDownloads(prepared, { disk: leastDisk - 1 }).catch((error: unknown) => error)
+        assert.is((less as Fault).diagnostics[0]!.code, 'disk-too-small', one.name)
         hub.seen.length = 0
         const events: string[] = []
         await run(prepared, {
-          ...{ ...options, disk: downloads.leastDisk },
+          ...{ ...options, disk: leastDisk },
           listen: (event) => event.kind === 'step' && event.step === 'fetch' && events.push(event.text),
         }).catch((error: unknown) => {
           throw new Error(`${one.name}: ${(error as Error).stack}`)

@@ -23,6 +23,10 @@ test('a run with --disk fetches each file once, keeps within the size, and write
     assert.is(refused.code, 2)
     assert.match(refused.err, /recipe\.yml:3:\d+: error disk-too-small/)
     const least = /this recipe needs --disk (\w+)/.exec(refused.err)![1]!
+    assert.equal(await run(['plan', 'recipe.yml', '--disk', '50kB']), refused)
+    const told = await run(['plan', 'recipe.yml', '--disk', least])
+    assert.match(told.out, `with --disk ${least}: downloads `)
+    assert.match(told.out, /, each file comes once, in \d+ stages/)
     assert.is(wholeFiles(hub).size, 0)
     const peak = await peakOf(bench, async () => {
       const ran = await run(['run', 'recipe.yml', '--disk', least, '-o', 'streamed', '--json', '--no-sync'])
@@ -46,6 +50,7 @@ test('a run with --disk fetches each file once, keeps within the size, and write
     const here = await run(['run', 'recipe.yml', '--disk', '1MB', '-o', 'again', '--no-sync'])
     assert.is(here.code, 0, here.err)
     assert.match(here.err, 'note: --disk has no effect')
+    assert.match((await run(['plan', 'recipe.yml', '--disk', '1MB'])).out, '--disk has no effect')
   }))
 
 const isWhole = ({ path: name, header }: { readonly path: string; readonly header: boolean }): boolean =>

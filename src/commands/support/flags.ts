@@ -33,7 +33,7 @@ const size = (flag: string, description: string) =>
 
 const memory = size('--memory', 'memory limit for all threads together (default: 1GB)')
 
-const disk = size(
+export const disk = size(
   '--disk',
   'disk for models and outputs on the hub and in S3: their files come when they are needed and go after use (default: models are downloaded into the cache, and outputs are uploaded at the end)',
 )

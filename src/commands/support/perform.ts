@@ -50,11 +50,11 @@ export async function startEarly(flags: Pick<RunFlags, 'threads' | 'dry-run'>): 
 export async function showPlan(
   prepared: Prepared,
   format: PlanFormat,
-  flags: Pick<RunFlags, 'threads' | 'memory'>,
+  flags: Pick<RunFlags, 'threads' | 'memory' | 'disk'>,
 ): Promise<void> {
   const { planDownloads, viewPlan } = await import('../../index.js')
   complain(prepared.diagnostics)
-  const downloads = await planDownloads(prepared)
+  const downloads = await planDownloads(prepared, given({ disk: flags.disk }))
   const view = viewPlan(prepared.plan, { threads: threadsOf(flags), ...given({ memory: flags.memory, downloads }) })
   print(formatPlan(prepared.plan, format, view, widthOf(process.stdout)))
 }

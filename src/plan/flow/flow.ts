@@ -18,9 +18,6 @@ export function flowOf(plan: Plan, options: FlowOptions): Flow {
   return again.leastDisk < once.leastDisk ? again : once
 }
 
-/** The flow with the fewest bytes on the disk. */
-export const smallestFlow = (plan: Plan, options: FlowOptions): Flow => flowOf(plan, { ...options, disk: 0 })
-
 function staged(
   plan: Plan,
   things: Things,

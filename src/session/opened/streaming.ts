@@ -5,10 +5,10 @@ import { withChecks } from '../../execute/commands/checks.js'
 import type { Listener } from '../../execute/events.js'
 import type { Bindings, Streaming } from '../../execute/types.js'
 import { openFactorings } from '../../execute/units/survey.js'
-import { flowOf, smallestFlow } from '../../plan/flow/flow.js'
-import type { Flow } from '../../plan/flow/types.js'
+import { flowOf } from '../../plan/flow/flow.js'
+import type { Flow, FlowOptions } from '../../plan/flow/types.js'
 import type { Plan } from '../../plan/types.js'
-import { earlyOutputs } from '../destinations/places.js'
+import { earlyOutputs, lateUploads } from '../destinations/places.js'
 import type { Prepared } from '../plan.js'
 import { type AwayFile, awayFiles, type Sources } from './away.js'
 import { placed } from './models.js'
@@ -73,21 +73,24 @@ async function openStream(sources: Prepared, disk: number, options: StreamOption
     if (!survey) listen({ kind: 'notice', message })
     return undefined
   }
-  const { plan } = options.commands ? withChecks(sources.plan, bindings) : sources
-  const flow = flowOf(plan, {
-    away: contentsOf(away),
-    disk,
-    digests,
-    finished,
-    uploaded,
-    ...(survey ? { survey } : {}),
-  })
+  const bounds = { disk, digests, finished, uploaded, commands: options.commands, ...(survey ? { survey } : {}) }
+  const { plan, flow } = boundedFlow(sources, away, bounds)
   if (flow.leastDisk > disk) throw tooSmall(sources, plan, flow, disk)
   const supply = await openSupply(away, { disk, resume, sha256, listen, signal })
   return {
     ...{ flow, supply, away },
     bindings: { ...bindings, files: bindings.files.map((place, file) => supply.placeOf(file) ?? place) },
   }
+}
+
+/** The work in the order of a run whose disk has bounds. The plan has the checkpoints of checks if commands run. */
+function boundedFlow(
+  sources: Prepared,
+  away: readonly AwayFile[],
+  { commands, ...options }: Omit<FlowOptions, 'away'> & { readonly commands: boolean },
+): { readonly plan: Plan; readonly flow: Flow } {
+  const { plan } = commands ? withChecks(sources.plan, sources.bindings) : sources
+  return { plan, flow: flowOf(plan, { ...options, away: contentsOf(away) }) }
 }
 
 /** What a run would fetch. */
@@ -100,27 +103,71 @@ export interface Downloads {
   readonly bytesAtLeast: number
   /** The least `disk` with which each file comes once. Absent if files have to come for a survey of ranks first. */
   readonly diskForOnce?: number
+  /** What a run with the given `disk` does. Absent without `disk`. */
+  readonly bounded?: BoundedRun
+}
+
+/** A run whose files come and go. */
+export interface BoundedRun {
+  /** The given bound, in bytes. */
+  readonly disk: number
+  /** Bytes that the run fetches. */
+  readonly bytes: number
+  /** Steps at which files come or go. 0 if all files are on this machine: then the bound has no effect. */
+  readonly stages: number
+  /** Outputs that the bound does not limit, and why, as texts for people. */
+  readonly unlimited: readonly string[]
+}
+
+/** What is known of a run whose downloads are planned. */
+export interface DownloadOptions {
+  /** Bytes of disk, as in the options of `run`. */
+  readonly disk?: number
+  /** Whether the run runs the commands of the recipe. Default: `run`. */
+  readonly commands?: 'run' | 'skip'
 }
 
 /**
- * The downloads of a plan: what a run fetches, and the least disk that it needs for it. Undefined if all files are on this machine. Asks
- * nobody: planning has found out what is there. Never throws.
+ * The downloads of a plan: what a run fetches, and the least disk that it needs for it. Undefined if all files are on this machine and
+ * there is no `disk`. Asks nobody: planning has found out what is there.
+ *
+ * @throws `disk-too-small` if `disk` is not enough for the files that are needed together
  */
-export async function planDownloads(prepared: Prepared): Promise<Downloads | undefined> {
+export async function planDownloads(
+  prepared: Prepared,
+  { disk, commands: given = 'run' }: DownloadOptions = {},
+): Promise<Downloads | undefined> {
+  const commands = given === 'run'
   const away = await awayFiles(prepared)
-  if (away.length === 0) return undefined
-  const { plan } = prepared
-  const options = { away: contentsOf(away), uploaded: earlyOutputs(plan, { commands: false }) }
-  const [once, least] = [flowOf(plan, options), smallestFlow(plan, options)]
+  const uploaded = earlyOutputs(prepared.plan, { commands })
+  if (away.length + uploaded.size === 0 && disk === undefined) return undefined
+  const ordered = (most?: number) =>
+    boundedFlow(prepared, away, { uploaded, commands, ...(most === undefined ? {} : { disk: most }) })
   // The files come for the survey, and again for the run.
-  const survey = prepared.withRanks
-    ? smallestFlow(plan, { ...options, survey: openFactorings(plan), digests: false })
-    : undefined
+  const surveyed = (most: number) =>
+    prepared.withRanks &&
+    boundedFlow(prepared, away, {
+      ...{ disk: most, survey: openFactorings(prepared.plan), digests: false, commands: false },
+    })
+  const [once, least, survey] = [ordered().flow, ordered(0).flow, surveyed(0)?.flow]
+  const bounded = (): BoundedRun => {
+    const flows = [ordered(disk), surveyed(disk!)].flatMap((one) => one ?? [])
+    const [largest] = [...flows].sort((a, b) => b.flow.leastDisk - a.flow.leastDisk)
+    if (largest && largest.flow.leastDisk > disk!) throw tooSmall(prepared, largest.plan, largest.flow, disk!)
+    const sum = (of: (flow: Flow) => number) => flows.reduce((total, { flow }) => total + of(flow), 0)
+    return {
+      disk: disk!,
+      bytes: sum(({ transfer }) => transfer),
+      stages: away.length + uploaded.size === 0 ? 0 : sum(({ stages }) => stages.length),
+      unlimited: lateUploads(prepared.plan, uploaded),
+    }
+  }
   return {
     bytes: once.transfer,
     leastDisk: Math.max(least.leastDisk, survey?.leastDisk ?? 0),
     bytesAtLeast: least.transfer + (survey?.transfer ?? 0),
     ...(survey ? {} : { diskForOnce: once.leastDisk }),
+    ...(disk === undefined ? {} : { bounded: bounded() }),
   }
 }
 

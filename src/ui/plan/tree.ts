@@ -2,7 +2,7 @@ import { addressIn } from '../../core/names/fileNames.js'
 import { ABSENT_REASONS } from '../../core/reasons.js'
 import { formatSize, sizeFlag } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
-import type { AdapterUpdates, PatternCount, Plan, PlanCheck, PlanOutput, PlanView } from '../../index.js'
+import type { AdapterUpdates, BoundedRun, PatternCount, Plan, PlanCheck, PlanOutput, PlanView } from '../../index.js'
 import { type Branch, drawTree } from '../fit.js'
 import { printable } from '../text.js'
 import { modelFiles, summarize } from './summary.js'
@@ -124,13 +124,23 @@ function memoryText({ threads, memory, limit }: PlanView): string {
   return `${most}, more than the limit of ${formatSize(limit)}: a run requires --memory ${sizeFlag(memory)}`
 }
 
-/** What a run fetches, and the least that `--disk` can be. */
+/** What a run fetches, the least that `--disk` can be, and what a run with the given `--disk` does. */
 function downloadBranches({ downloads }: PlanView): Branch[] {
   if (!downloads) return []
-  const { bytes, leastDisk, bytesAtLeast, diskForOnce } = downloads
+  const { bytes, leastDisk, bytesAtLeast, diskForOnce, bounded } = downloads
+  if (bounded?.stages === 0) return [{ text: '--disk has no effect: all files of the models are on this machine' }]
   const once = diskForOnce === undefined ? '' : `; each file comes once with --disk ${sizeFlag(diskForOnce)}`
   const again = bytesAtLeast > bytes ? `, with which ${formatSize(bytesAtLeast)} are downloaded${once}` : ''
-  return [{ text: `to download: ${formatSize(bytes)}; the least is --disk ${sizeFlag(leastDisk)}${again}` }]
+  const what = bytes > 0 ? `to download: ${formatSize(bytes)};` : 'to upload, each file when it is complete:'
+  const text = `${what} the least is --disk ${sizeFlag(leastDisk)}${again}`
+  return [{ text, ...(bounded ? { branches: boundedBranches(bounded, bytes) } : {}) }]
+}
+
+function boundedBranches({ disk, bytes, stages, unlimited }: BoundedRun, whole: number): Branch[] {
+  const often = bytes > whole ? 'files come again' : 'each file comes once'
+  const fetched = bytes > 0 ? `downloads ${formatSize(bytes)}, ${often}, ` : ''
+  const text = `with --disk ${sizeFlag(disk)}: ${fetched}in ${counted(stages, 'stage')}`
+  return [{ text }, ...unlimited.map((note) => ({ text: printable(note) }))]
 }
 
 /** A check runs before outputs are written. */
