@@ -223,7 +223,7 @@ async function planWhole(
   }
   const misplaced = [
     ...(await misplacedOutputs(plan, bindings.outputs, recipe, checkpoints)),
-    ...overlappingAddresses(recipe),
+    ...overlappingAddresses(recipe, plan),
     ...(await unsoundCopies(plan, recipe, checkpoints)),
   ]
   if (misplaced.length > 0) return { diagnostics: [...diagnostics, ...found, ...misplaced] }

@@ -21,6 +21,7 @@ import { refuseChanged } from '../storage/local/inputStates.js'
 import type { Published } from '../storage/remote/upload.js'
 import { describedAs, describeOutputs } from './describe.js'
 import { withDeliveries } from './destinations/deliveries.js'
+import type { HubHeads } from './destinations/open.js'
 import { addressOf, earlyOutputs, lateUploads, shownLineage, shownPlace, withWork } from './destinations/places.js'
 import { modelsHere, withoutAway } from './opened/away.js'
 import { checkSums, fetchModels } from './opened/models.js'
@@ -163,15 +164,13 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
       '--locked compares digests and cannot be used with --no-digests',
       'remove --no-digests',
     )
-  if (commands === 'skip')
-    for (const { step } of plan.checks ?? [])
-      listen({ kind: 'notice', message: `${step} is not checked: this run skips commands` })
-  if (options.work !== undefined && !plan.outputs.some(addressOf))
-    listen({ kind: 'notice', message: '--work has no effect: all outputs are on this machine' })
+  const notice = (message: string): void => listen({ kind: 'notice', message })
+  for (const message of notesOf(plan, options)) notice(message)
   const lineages = new Map<number, Lineage>()
   const threads = options.threads ?? availableParallelism()
   await settleOutputs(plan, bindings)
-  const paths = plannedPaths(plan, bindings.outputs)
+  const heads: HubHeads = new Map()
+  const paths = plannedPaths(plan, bindings.outputs, recipe, { heads, notice, signal: options.signal })
   const { force = false, resume = false } = options
   await refuseSummaries(paths, plan, { force, resume })
   if (options.resume) {
@@ -192,8 +191,7 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
     const done = new Set(lineages.keys())
     const finished = (index: number): boolean => done.has(index)
     const uploaded = earlyOutputs(plan, { ...options, commands: commands === 'run' })
-    if (options.disk !== undefined)
-      for (const message of lateUploads(plan, uploaded)) listen({ kind: 'notice', message })
+    if (options.disk !== undefined) for (const message of lateUploads(plan, uploaded)) notice(message)
     const streamed = { ...options, commands: commands === 'run', finished, uploaded, listen }
     published = await withStream(prepared, streamed, async (stream) => {
       const describe = async (executed: Executed): Promise<Description[]> => {
@@ -204,6 +202,7 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
         await dropSummaries(
           paths,
           made.map(({ output }) => output),
+          force,
         )
         return made.map((input) => {
           lineages.set(input.output, buildLineage(input))
@@ -214,7 +213,9 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
       const execution = { ...executeOptions(prepared, { ...options, listen }, stream), ...internals, finished }
       const places = stream?.bindings ?? bindings
       const early = stream ? uploaded : new Set<number>()
-      return withDeliveries(plan, places, execution, early, (options) => executePlan(plan, places, options, describe))
+      return withDeliveries(plan, places, execution, early, heads, (options) =>
+        executePlan(plan, places, options, describe),
+      )
     })
   }
   const summaries = await writeSummaries(paths, plan, bindings, lineages, options.sync ?? true)
@@ -223,6 +224,16 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
   const outputs = resultOutputs(prepared, lineages, published)
   return { outputs, summaries, warnings, seconds }
 }
+
+/** What of its options a run does not do. */
+const notesOf = (plan: Plan, { commands, work }: RunOptions): string[] => [
+  ...(commands === 'skip' ? (plan.checks ?? []) : []).map(
+    ({ step }) => `${step} is not checked: this run skips commands`,
+  ),
+  ...(work === undefined || plan.outputs.some(addressOf)
+    ? []
+    : ['--work has no effect: all outputs are on this machine']),
+]
 
 function resultOutputs(
   { plan, bindings }: Prepared,

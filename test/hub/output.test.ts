@@ -120,4 +120,52 @@ test('without a token nothing is computed', () =>
     assert.equal(unfinished(bench), [])
   }))
 
+test('points of an interpolation are commits of their own, each in a folder of the branch', () =>
+  withOutput({ uploads: {} }, async (bench) => {
+    const { run, hub, folder, write } = bench
+    write(
+      'recipe.yml',
+      `terge: 1\nmodels: {a: ./a, b: ./b}\nsteps: {way: {interpolate: {from: a, to: b, points: 3}}}\noutput: hf:org/merged\nevaluate: {command: [node, -e, 'console.log(JSON.stringify({loss: 1}))']}\n`,
+    )
+    const ran = await run(['run', 'recipe.yml', '--allow-commands', '--json'])
+    assert.is(ran.code, 0, ran.err)
+    const { outputs, summaries } = JSON.parse(ran.out) as {
+      outputs: { path: string; lineage: string; revision: string }[]
+      summaries: string[]
+    }
+    const here = await run(['run', 'recipe.yml', '--allow-commands', '-o', 'way'])
+    assert.is(here.code, 0, here.err)
+    const points = readdirSync(path.join(folder, 'way'), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => name)
+    assert.equal(
+      outputs.map(({ path, lineage }) => [path, lineage]).sort(),
+      points.map((name) => [`hf:org/merged@main:${name}`, `hf:org/merged@main:${name}/lineage.json`]).sort(),
+    )
+    assert.equal(summaries, ['hf:org/merged@main:summary.json', 'hf:org/merged@main:summary.csv'])
+    const names = readdirSync(path.join(folder, 'way'), { recursive: true, encoding: 'utf8' }).filter(
+      (name) => /\.\w+$/.test(name) && !points.includes(name),
+    )
+    const files = filesOf(bench)
+    assert.equal(Object.keys(files).sort(), ['.gitattributes', ...names].sort())
+    for (const name of names)
+      assert.ok(readFileSync(path.join(folder, 'way', name)).equals(Buffer.from(files[name]!)), name)
+    // The first commit, three points and the summary.
+    assert.is(Object.keys(hub.options.repositories['org/merged']!.commits).length, 5)
+    const kept = await run(['run', 'recipe.yml', '--allow-commands', '--resume'])
+    assert.is(kept.code, 0, kept.err)
+    assert.is(Object.keys(hub.options.repositories['org/merged']!.commits).length, 5, 'it is published already')
+    assert.match((await run(['run', 'recipe.yml', '--allow-commands'])).err, 'output-exists')
+    const forced = await run([
+      'run',
+      'recipe.yml',
+      '--allow-commands',
+      '--force',
+      '--set',
+      'steps.way.interpolate.points=2',
+    ])
+    assert.is(forced.code, 0, forced.err)
+    assert.is((filesOf(bench)['summary.csv'] as Buffer).toString().trim().split('\n').length, 3)
+  }))
+
 test.run()

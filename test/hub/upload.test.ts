@@ -42,6 +42,7 @@ const withHub = (more: Partial<Options>, work: (bench: Bench) => Promise<void>):
         },
         ...{ reference: `hf:${repository}@${branch}`, repository, branch },
         plan: { ...plan, ...change },
+        ...{ head: {}, prefix: '' },
         notice: (message) => notices.push(message),
       })
     const at: Bench['at'] = (branch = 'main', name = 'org/out') => {

@@ -302,9 +302,6 @@ test('what cannot be uploaded is refused with its place', () =>
       'terge: 1\nmodels: {a: ./a, b: ./b}\nmerge: {method: linear}\noutputs: [{path: s3://bucket/m}, {path: s3://bucket/m/n}]\n'
     await refused(two, 'contradiction', /is inside the output/)
     await refused(two.replace('m/n', 'm/'), 'contradiction', /two outputs/)
-    const way =
-      'terge: 1\nmodels: {a: ./a, b: ./b}\nsteps: {way: {interpolate: {from: a, to: b, points: 3}}}\noutput: s3://bucket/way\n'
-    await refused(way, 'not-a-folder', /is not on this machine/)
     assert.is(s3.seen.length, 0)
     write('recipe.yml', recipe('s3://absent/a'))
     const absent = await run(['run', 'recipe.yml'])
@@ -315,6 +312,87 @@ test('what cannot be uploaded is refused with its place', () =>
       Object.entries(single(1)).map(([name, bytes]) => [`in/a/${name}`, { bytes }]),
     )
     await refused(mean, 'output-is-input', /would replace its input model/)
+  }))
+
+const WAY =
+  'terge: 1\nmodels: {a: ./a, b: ./b}\nsteps: {way: {interpolate: {from: a, to: b, points: 3}}}\noutput: s3://bucket/way\n'
+const EVALUATED = `${WAY}evaluate: {command: [node, -e, 'console.log(JSON.stringify({loss: 1}))']}\n`
+
+test('points of an interpolation are outputs of their own below an address, with their summary', () =>
+  withS3(store(), async (bench) => {
+    const { folder, write, run, s3 } = bench
+    models(bench)
+    write('recipe.yml', EVALUATED)
+    const ran = await run(['run', 'recipe.yml', '--allow-commands', '--json'])
+    assert.is(ran.code, 0, ran.err)
+    const { outputs, summaries } = JSON.parse(ran.out) as {
+      outputs: { path: string; lineage: string }[]
+      summaries: string[]
+    }
+    const here = await run(['run', 'recipe.yml', '--allow-commands', '-o', 'way', '--json'])
+    assert.is(here.code, 0, here.err)
+    assert.equal(summaries, ['s3://bucket/way/summary.json', 's3://bucket/way/summary.csv'])
+    const names = readdirSync(path.join(folder, 'way'), { recursive: true, encoding: 'utf8', withFileTypes: true })
+      .filter((entry) => entry.isFile())
+      .map(({ parentPath, name }) => path.relative(folder, path.join(parentPath, name)))
+    const points = outputs.map((one) => one.path.slice('s3://bucket/'.length))
+    assert.is(points.length, 3)
+    assert.equal(
+      outputs.map(({ lineage }) => lineage),
+      points.map((point) => `s3://bucket/${point}/lineage.json`),
+    )
+    assert.equal(keysOf(bench), [...names, ...points.map((point) => `${point}/_SUCCESS`)].sort())
+    for (const name of names)
+      assert.ok(
+        readFileSync(path.join(folder, name)).equals(Buffer.from(s3.options.buckets.bucket![name]!.bytes)),
+        name,
+      )
+    assert.equal(work(bench), [])
+    noSecrets(bench, ran.out + ran.err)
+
+    const before = keysOf(bench)
+    assert.match((await run(['run', 'recipe.yml', '--allow-commands'])).err, 'output-exists')
+    const kept = await run(['run', 'recipe.yml', '--allow-commands', '--resume'])
+    assert.is(kept.code, 0, kept.err)
+    assert.equal(keysOf(bench), before)
+    // Other points, of which only the lineages stay: the old summary goes before the first of them comes.
+    const seen = s3.seen.length
+    const forced = await run([
+      'run',
+      'recipe.yml',
+      '--allow-commands',
+      '--force',
+      '--set',
+      'steps.way.interpolate.keep=false',
+    ])
+    assert.is(forced.code, 0, forced.err)
+    const changes = s3.seen
+      .slice(seen)
+      .filter(({ method }) => method === 'DELETE' || method === 'PUT')
+      .map(({ url }) => url)
+    assert.ok(
+      changes.findIndex((one) => one.includes('summary.json')) <
+        changes.findIndex((one) => one.includes('lineage.json')),
+    )
+    assert.equal(
+      keysOf(bench),
+      [...points.map((point) => `${point}/lineage.json`), 'way/summary.csv', 'way/summary.json'].sort(),
+    )
+    assert.match(textOf(bench, 'way/summary.json'), '"kept":false')
+    const again = await run([
+      'run',
+      'recipe.yml',
+      '--allow-commands',
+      '--resume',
+      '--set',
+      'steps.way.interpolate.keep=false',
+    ])
+    assert.is(again.code, 0, again.err)
+
+    write('recipe.yml', WAY.replace('./a', `s3://bucket/${points[1]}`))
+    s3.options.buckets.bucket![`${points[1]}/model.safetensors`] = { bytes: single(1)['model.safetensors']! }
+    const own = await run(['validate', 'recipe.yml'])
+    assert.match(own.err, 'output-is-input')
   }))
 
 test.run()

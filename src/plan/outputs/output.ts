@@ -12,7 +12,7 @@ import { leavesOf, plainOf } from '../../expr/cost.js'
 import type { Expr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import { inputsOf, sameMaking } from '../../expr/walk.js'
-import { outputAddress } from '../../language/addresses.js'
+import { addressBelow, outputAddress } from '../../language/addresses.js'
 import type { Faults } from '../../language/faults.js'
 import type { Evaluate } from '../../language/types.js'
 import type { Quantizer } from '../../methods/quantize.js'
@@ -78,15 +78,7 @@ export const planOutputs = (
 function planWay(context: OutputContext, spec: OutputSpec, index: number, way: Way): PlanOutput[] {
   const { recipe, checkpoints, faults } = context
   const { points, keep } = way
-  if (outputAddress(spec.path)) {
-    faults.error(
-      'not-a-folder',
-      `an interpolation writes ${points.length} checkpoints and a summary into one folder, but ${spec.path} is not on this machine`,
-      recipe.placeOf([...spec.at, 'path']),
-      'write a local folder, and upload the points that you want',
-    )
-    return []
-  }
+  const address = outputAddress(spec.path)
   if (isOutputFile(spec.path)) {
     const hint = 'write a folder: each point is a checkpoint in it'
     faults.error(
@@ -116,7 +108,8 @@ function planWay(context: OutputContext, spec: OutputSpec, index: number, way: W
   }
   return points.map(({ name, t, value }) => {
     const single = checkpoints.get(value.origin)!.layout === 'file'
-    const path = `${spec.path.replace(/[/\\]+$/, '')}/${name}${single && keep ? OUTPUT.extension : ''}`
+    const file = `${name}${single && keep ? OUTPUT.extension : ''}`
+    const path = address ? addressBelow(address, file) : `${spec.path.replace(/[/\\]+$/, '')}/${file}`
     return {
       ...planOutput(context, { ...spec, path }, index, value),
       point: { step: way.step, name, t },

@@ -4,16 +4,20 @@ import { isOutputFile } from '../../checkpoints/containers/index.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { addressText, outputAddress } from '../../language/addresses.js'
+import type { Plan } from '../../plan/types.js'
 import type { Recipe } from '../../recipe/types.js'
 
 /** Errors for outputs in a store that are an input, or in the same folder as one (`output-is-input`). */
-export function overlappingAddresses(recipe: Recipe): Diagnostic[] {
+export function overlappingAddresses(recipe: Recipe, plan: Plan): Diagnostic[] {
   const inputs = [...recipe.models.values()].flatMap(({ reference, origin, subfolder = '' }) => {
     const address = origin === 's3' ? outputAddress(`${reference}/${subfolder}`) : undefined
     return address ? [{ reference, place: addressText(address) }] : []
   })
-  return recipe.outputs.flatMap(({ path, resolved, at }) => {
-    if (outputAddress(path)?.kind !== 's3') return []
+  return plan.outputs.flatMap(({ path, spec }) => {
+    const address = outputAddress(path)
+    if (address?.kind !== 's3') return []
+    const resolved = addressText(address)
+    const { at } = recipe.outputs[spec]!
     // A single file takes its name, and a folder all names directly in it.
     const taken = (place: string): boolean =>
       place === resolved || (!isOutputFile(path) && place.slice(0, place.lastIndexOf('/')) === resolved)

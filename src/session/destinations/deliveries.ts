@@ -17,7 +17,7 @@ import {
   type SmallFile,
   withoutDigests,
 } from '../../storage/remote/upload.js'
-import { openDestination, smallNames, weightNames } from './open.js'
+import { type HubHeads, openDestination, smallNames, weightNames } from './open.js'
 import { addressOf } from './places.js'
 import { notePublished } from './published.js'
 
@@ -35,6 +35,7 @@ export async function withDeliveries(
   bindings: Bindings,
   execution: ExecuteOptions,
   early: ReadonlySet<number>,
+  heads: HubHeads,
   work: (options: ExecuteOptions) => Promise<void>,
 ): Promise<ReadonlyMap<number, Published>> {
   const { finished = () => false, force, listen } = execution
@@ -43,7 +44,7 @@ export async function withDeliveries(
   for (const [index, output] of outputs.entries()) {
     const address = addressOf(output)
     if (!address || finished(index)) continue
-    const destination = await openDestination(output, address, { force, notice })
+    const destination = await openDestination(output, address, { force, notice, heads })
     const local = bindings.outputs[index]!
     const earlier = await readReceipts(placeOf(local, output.layout).uploads)
     const one = { index, output, address, destination, local, plan: digest, earlier, early: early.has(index) }
@@ -146,7 +147,7 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
   const record = placeOf(local, output.layout).uploads
   const { held, note, ...receipts } = receiptsIn(record, resume ? earlier : { receipts: [], publishing: false })
   const names = weightNames(output, address)
-  const progress = uploadProgress(listen, sum(output.files))
+  const progress = uploadProgress(listen, output.keep ? sum(output.files) : 0)
   const done = new Set<number>()
   let [broken, published]: [boolean, Published | undefined] = [false, undefined]
   const noting = async <T>(work: () => Promise<T>): Promise<T> => {
@@ -224,6 +225,8 @@ function uploadProgress(listen: Listener, total: number): { add(bytes: number): 
       if (done > most) say(done)
       most = done
     },
-    end: () => say(total),
+    end() {
+      if (total > 0) say(total)
+    },
   }
 }

@@ -3,7 +3,13 @@ import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { addressIn } from '../../core/names/fileNames.js'
-import { addressText, type OutputAddress, outputAddress } from '../../language/addresses.js'
+import {
+  addressBelow,
+  addressBeside,
+  addressText,
+  type OutputAddress,
+  outputAddress,
+} from '../../language/addresses.js'
 import type { Plan, PlanOutput } from '../../plan/types.js'
 import { workRoot } from '../../storage/local/cacheRoot.js'
 
@@ -21,7 +27,7 @@ export function workPath(work: string): string {
 }
 
 /** The local path of an output on its way to an address. Equal for runs of any recipe that writes there. */
-function stagingPlace(address: OutputAddress, layout: PlanOutput['layout'], work = workRoot()): string {
+export function stagingPlace(address: OutputAddress, layout: PlanOutput['layout'], work = workRoot()): string {
   const text = addressText(address)
   const digest = createHash('sha256').update(text).digest('hex').slice(0, 16)
   // The lineage of a single file has its name.
@@ -40,8 +46,9 @@ export const withWork = ({ outputs }: Plan, places: readonly string[], work: str
 export function shownLineage(output: PlanOutput, local: string): string {
   const address = addressOf(output)
   if (!address) return local
-  const text = addressText(address)
-  return `${output.layout === 'file' ? text.slice(0, text.lastIndexOf('/')) : text}/${path.basename(local)}`
+  const name = path.basename(local)
+  if (output.layout === 'file') return addressBeside(address, name)
+  return address.key === '' ? `${addressText(address)}/${name}` : addressBelow(address, name)
 }
 
 /** Where an output is for the user: its address, or its path. */
@@ -59,7 +66,7 @@ export function earlyOutputs(
   { commands, sha256 = false, digests = true }: { commands: boolean; sha256?: boolean; digests?: boolean },
 ): Set<number> {
   const early = [...outputs.entries()].filter(
-    ([, output]) => addressOf(output) && !(commands && output.evaluate) && !sha256 && digests,
+    ([, output]) => output.keep && addressOf(output) && !(commands && output.evaluate) && !sha256 && digests,
   )
   return new Set(early.map(([index]) => index))
 }

@@ -3,10 +3,11 @@ import path from 'node:path'
 import { move } from '../../core/system/disk.js'
 import { VERSION } from '../../core/version.js'
 import type { Plan } from '../../plan/types.js'
+import { makeFolder } from '../../storage/local/makeFolder.js'
 import { readOwn, writeNew } from '../../storage/local/workFolder.js'
 import { readReceipts } from '../../storage/remote/receipts.js'
-import { markOf, type Receipt, type SmallFile, type SmallMark } from '../../storage/remote/upload.js'
-import { openDestination } from './open.js'
+import { type Destination, markOf, type Receipt, type SmallFile, type SmallMark } from '../../storage/remote/upload.js'
+import { openDestination, weightNames } from './open.js'
 import { addressOf } from './places.js'
 
 interface PublishedRecord {
@@ -36,6 +37,7 @@ export async function notePublished(
     [lineageOf(local), small.at(-1)!.content],
     [recordOf(local), `${JSON.stringify(record)}\n`],
   ] as const
+  await makeFolder(path.dirname(local))
   for (const [file, content] of files) {
     await writeNew(`${file}.new`, content)
     await move(`${file}.new`, file)
@@ -53,8 +55,20 @@ export async function publishedLineage(
   const address = addressOf(output)
   const record = address && (await readRecord(recordOf(local)))
   if (!record || record.plan !== plan.digest || record.terge !== VERSION) return undefined
+  if (record.receipts.length !== weightNames(output, address).length) return undefined
   const destination = await openDestination(output, address, { force: true, notice: () => {} })
   return (await destination.has(record.receipts, record.small, signal)) ? lineageOf(local) : undefined
+}
+
+/** Whether exactly the small files that a run of this plan has published are there. */
+export async function hasPublished(
+  { digest }: Plan,
+  local: string,
+  destination: Destination,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const record = await readRecord(recordOf(local))
+  return record?.plan === digest && (await destination.has([], record.small, signal))
 }
 
 async function readRecord(file: string): Promise<PublishedRecord | undefined> {
@@ -62,7 +76,7 @@ async function readRecord(file: string): Promise<PublishedRecord | undefined> {
     const found = JSON.parse((await readOwn(file, MOST_RECORD)) ?? '') as Partial<PublishedRecord>
     const { plan, terge, small } = found
     const { receipts } = await readReceipts(file)
-    const whole = typeof plan === 'string' && typeof terge === 'string' && Array.isArray(small) && receipts.length > 0
+    const whole = typeof plan === 'string' && typeof terge === 'string' && Array.isArray(small)
     return whole && small.every(isMark) ? { uploads: 1, plan, terge, receipts, small } : undefined
   } catch {
     return undefined

@@ -7,13 +7,14 @@ import { quote } from '../../core/suggest.js'
 import { counted, formatCount } from '../../core/words.js'
 import { threadsWithin } from '../../execute/budget.js'
 import { windowMode } from '../../execute/windowMode.js'
-import { outputAddress } from '../../language/addresses.js'
+import { type OutputAddress, outputAddress } from '../../language/addresses.js'
 import type { Path } from '../../language/types.js'
 import { modelsOf } from '../../plan/origins.js'
 import { mostParts } from '../../plan/parts.js'
 import type { Plan } from '../../plan/types.js'
 import type { Loaded } from '../../recipe/load.js'
 import { openDestination } from '../destinations/open.js'
+import type { Reach } from '../destinations/pathSummaries.js'
 import { addressOf } from '../destinations/places.js'
 import { refusePermutationFiles } from '../permutationFiles.js'
 import { type PlanOptions, type Prepared, plan as planRecipe } from '../plan.js'
@@ -118,13 +119,20 @@ function refuseMemory(plan: Plan, { threads = availableParallelism(), memory }: 
 
 /** Errors: those of outputs that exist already, and of a work folder of other parts. */
 async function refusePlaces(prepared: Prepared, parts: number, options: CheckOptions): Promise<string[]> {
-  const { plan, bindings } = prepared
-  const { force = false, signal, elsewhere = false } = options
+  const { plan, bindings, recipe } = prepared
+  const { force = false, signal } = options
   const work = workFolderOf(prepared, options.work)
+  const reach: Reach = { heads: new Map(), notice: () => {}, signal }
+  const paths = plannedPaths(plan, bindings.outputs, recipe, reach)
   const refused: Diagnostic[] = []
   for (const check of [
     () => refuseOutputs(prepared, force),
-    () => refuseSummaries(plannedPaths(plan, bindings.outputs), plan, { force, resume: true }),
+    () =>
+      refuseSummaries(
+        paths.filter(({ remote }) => !remote),
+        plan,
+        { force, resume: true },
+      ),
     () => refusePermutationFiles(plan, bindings.outputs, () => false, { force, resume: true }),
   ])
     await check().catch((error: unknown) => {
@@ -134,18 +142,26 @@ async function refusePlaces(prepared: Prepared, parts: number, options: CheckOpt
   if (refused.length > 0) throw new Fault(refused)
   const bound = await partsIn(work, plan)
   if (bound !== undefined) refuseOtherCount(work, bound, parts)
-  const notes: string[] = []
-  for (const output of plan.outputs) {
+  const places = plan.outputs.flatMap((output) => {
     const address = addressOf(output)
-    if (!address) continue
-    try {
-      const destination = await openDestination(output, address, { force, notice: () => {} })
+    const begin = async (to: OutputAddress): Promise<void> => {
+      const destination = await openDestination(output, to, { force, notice: () => {} })
       await destination.begin({ receipts: [], publishing: false }, signal)
-    } catch (error) {
-      if (!elsewhere || !(error instanceof Fault) || !error.diagnostics.every(({ code }) => CREDENTIALS.includes(code)))
-        throw error
-      notes.push(`${output.path} is not checked: this machine has no credentials for it`)
     }
-  }
+    return address ? [{ shown: output.path, begin: () => begin(address) }] : []
+  })
+  const summaries = paths.flatMap(({ folder, remote, evaluated }) =>
+    remote && evaluated ? [{ shown: folder, begin: () => remote.refuse(plan, { force, resume: true }) }] : [],
+  )
+  const notes: string[] = []
+  for (const { shown, begin } of [...places, ...summaries])
+    await begin().catch((error: unknown) => {
+      if (!isWithout(error) || options.elsewhere !== true) throw error
+      notes.push(`${shown} is not checked: this machine has no credentials for it`)
+    })
   return notes
 }
+
+/** Whether an error is only about credentials. */
+const isWithout = (error: unknown): boolean =>
+  error instanceof Fault && error.diagnostics.every(({ code }) => CREDENTIALS.includes(code))

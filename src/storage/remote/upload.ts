@@ -97,6 +97,8 @@ export interface Destination {
   has(receipts: readonly Receipt[], small: readonly SmallMark[], signal?: AbortSignal): Promise<boolean>
   /** Makes all files visible. Can be repeated after a failure. Files of the model that was there and is replaced are removed. */
   publish(receipts: readonly Receipt[], small: readonly SmallFile[], signal?: AbortSignal): Promise<Published>
+  /** Removes its small files that are visible. */
+  remove(signal?: AbortSignal): Promise<void>
   /** Removes what was uploaded and is not published. Never throws. */
   abort(receipts: readonly Receipt[]): Promise<void>
 }

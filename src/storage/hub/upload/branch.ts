@@ -17,13 +17,14 @@ export interface HubOutput {
   readonly repository: string
   readonly branch: string
   readonly plan: UploadPlan
+  /** What the branch was, and is after own commits. Outputs in one branch have the same. */
+  readonly head: HubHead
   /** Called with what was made on the way, for the user. */
   readonly notice?: (message: string) => void
 }
 
-/** An output, and what its branch was when the run began. */
-export interface HubBranch extends HubOutput {
-  /** The commit that the new one follows. */
+export interface HubHead {
+  /** The commit that the next one follows. */
   parent?: string | undefined
   /** What has to be made first. */
   missing?: 'branch' | 'repository' | undefined
@@ -48,14 +49,14 @@ export async function explained<T>(output: HubOutput, exit: ExitCode, work: () =
 }
 
 /** The commit of the branch; undefined if there is no such branch or repository, which is noted. */
-export async function headOf(branch: HubBranch, exit: ExitCode, signal?: AbortSignal): Promise<string | undefined> {
+export async function headOf(branch: HubOutput, exit: ExitCode, signal?: AbortSignal): Promise<string | undefined> {
   try {
-    branch.missing = undefined
+    branch.head.missing = undefined
     return await commitOf(branch.settings, { ...subjectOf(branch, exit), writes: false }, { signal })
   } catch (error) {
     const [one] = error instanceof Fault ? error.diagnostics : []
-    if (one?.code === 'hub-revision') branch.missing = 'branch'
-    else if (one?.code === 'hub-not-found') branch.missing = 'repository'
+    if (one?.code === 'hub-revision') branch.head.missing = 'branch'
+    else if (one?.code === 'hub-not-found') branch.head.missing = 'repository'
     else throw error
     return undefined
   }
@@ -81,21 +82,30 @@ async function filesAt(
   return new Map(lists.flat().map((file) => [file.path, file]))
 }
 
-/** Files of a model at the parent that are not replaced by files with the same names. */
-export async function staleFiles(branch: HubBranch, signal: AbortSignal | undefined): Promise<string[]> {
-  if (branch.parent === undefined) return []
+/** Names of the output's own files that the parent has. */
+export async function ownFiles(branch: HubOutput, signal: AbortSignal | undefined): Promise<string[]> {
+  if (branch.head.parent === undefined) return []
   const own = ownNames(branch)
-  const files = await filesAt(branch, branch.parent, 1, signal)
+  const files = await filesAt(branch, branch.head.parent, 1, signal)
+  return [...files.keys()].filter((name) => own.has(name))
+}
+
+/** Files of a model at the parent that are not replaced by files with the same names. */
+export async function staleFiles(branch: HubOutput, signal: AbortSignal | undefined): Promise<string[]> {
+  if (branch.head.parent === undefined) return []
+  const own = ownNames(branch)
+  const files = await filesAt(branch, branch.head.parent, 1, signal)
   return [...files.keys()].filter((name) => !own.has(name) && branch.plan.belongs(name))
 }
 
 /** Error: `output-exists` if the parent has a model that may not be replaced. */
 export async function refuseExisting(
-  branch: HubBranch,
+  branch: HubOutput,
   exit: ExitCode,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const { parent, plan, reference } = branch
+  const { plan, reference } = branch
+  const { parent } = branch.head
   if (parent === undefined || plan.force) return
   const own = ownNames(branch)
   const there = [...(await filesAt(branch, parent, exit, signal)).keys()]
@@ -104,24 +114,24 @@ export async function refuseExisting(
 }
 
 /** Makes the repository or the branch if it is missing. A new branch begins with the files of the main one. */
-export async function makeMissing(output: HubBranch, signal: AbortSignal | undefined): Promise<void> {
-  if (output.missing === undefined) return
+export async function makeMissing(output: HubOutput, signal: AbortSignal | undefined): Promise<void> {
+  if (output.head.missing === undefined) return
   const { settings, repository, branch, notice } = output
   let isOwn = false
-  if (output.missing === 'repository') {
+  if (output.head.missing === 'repository') {
     const [organization, name] = repository.split('/')
     const body = JSON.stringify({ type: 'model', name, organization, private: true })
     isOwn = await made(post(settings, { url: '/api/repos/create', body, signal }))
     if (isOwn) notice?.(`made the private repository ${repository}`)
   }
-  output.parent = await headOf(output, 1, signal)
-  if (output.parent === undefined) {
+  output.head.parent = await headOf(output, 1, signal)
+  if (output.head.parent === undefined) {
     const url = `${apiOf(output)}/branch/${encodeURIComponent(branch)}`
     isOwn = await made(post(settings, { url, body: '{}', signal }))
     if (isOwn) notice?.(`made the branch ${quote(branch)} of ${repository}`)
-    output.parent = await headOf(output, 1, signal)
+    output.head.parent = await headOf(output, 1, signal)
   }
-  if (output.parent === undefined) throw new RequestError('the new branch does not appear')
+  if (output.head.parent === undefined) throw new RequestError('the new branch does not appear')
   if (!isOwn) await refuseExisting(output, 1, signal)
 }
 

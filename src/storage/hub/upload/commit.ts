@@ -4,7 +4,7 @@ import { quote } from '../../../core/suggest.js'
 import { RequestError } from '../../remote/request.js'
 import { markOf, type Published, type Receipt, type SmallFile, uploadLost } from '../../remote/upload.js'
 import { isCommit } from '../repository.js'
-import { apiOf, type HubBranch, hasOutput, headOf, staleFiles } from './branch.js'
+import { apiOf, type HubOutput, hasOutput, headOf, ownFiles, staleFiles } from './branch.js'
 import { askBatch, type LfsPlace, sendObject } from './lfs.js'
 import { post } from './requests.js'
 
@@ -15,12 +15,24 @@ const SAMPLE = 512
 
 /** Commits an output, unless the branch has it. Errors: `upload-lost`, `hub-moved`. */
 export async function commitOutput(
-  output: HubBranch,
+  output: HubOutput,
   place: LfsPlace,
   receipts: readonly Receipt[],
   small: readonly SmallFile[],
 ): Promise<Published> {
-  const { settings, branch, reference } = output
+  const published = await committed(output, place, receipts, small)
+  // The next output in this branch follows.
+  output.head.parent = published.revision
+  return published
+}
+
+async function committed(
+  output: HubOutput,
+  place: LfsPlace,
+  receipts: readonly Receipt[],
+  small: readonly SmallFile[],
+): Promise<Published> {
+  const { branch, reference } = output
   const { signal } = place
   const marks = small.map(markOf)
   const has = (commit: string) => hasOutput(output, commit, receipts, marks, signal)
@@ -32,12 +44,8 @@ export async function commitOutput(
   const lost = receipts.find(({ sha256 }) => actions.get(sha256!)?.upload)
   if (lost) throw uploadLost(reference, lost.name)
   const lines = await commitLines(output, place, receipts, small)
-  const body = lines.map((line) => JSON.stringify(line)).join('\n')
-  const url = `${apiOf(output)}/commit/${encodeURIComponent(branch)}`
   try {
-    const answer = await post(settings, { url, body, type: 'application/x-ndjson', signal })
-    const oid = (answer as { commitOid?: unknown } | undefined)?.commitOid
-    const commit = typeof oid === 'string' && isCommit(oid) ? oid : await headOf(output, 1, signal)
+    const commit = await sendCommit(output, lines, signal)
     if (commit !== undefined && (await has(commit))) return { revision: commit }
     throw new RequestError('the commit does not have the uploaded files')
   } catch (error) {
@@ -53,26 +61,45 @@ export async function commitOutput(
   }
 }
 
+/** Removes the small files of an output that are there, by a commit. */
+export async function commitRemoval(output: HubOutput, signal: AbortSignal | undefined): Promise<void> {
+  const there = await ownFiles(output, signal)
+  if (there.length === 0) return
+  const lines: Line[] = [headerLine(output), ...there.map((path): Line => ({ key: 'deletedFile', value: { path } }))]
+  output.head.parent = await sendCommit(output, lines, signal)
+}
+
 type Line =
   | { readonly key: 'header'; readonly value: { summary: string; description: string; parentCommit?: string } }
   | { readonly key: 'lfsFile'; readonly value: { path: string; algo: 'sha256'; oid: string; size: number } }
   | { readonly key: 'file'; readonly value: { path: string; content: string; encoding: 'base64' } }
   | { readonly key: 'deletedFile'; readonly value: { path: string } }
 
+function headerLine({ head: { parent } }: HubOutput): Line {
+  const after = parent === undefined ? {} : { parentCommit: parent }
+  return { key: 'header', value: { summary: 'Merge with terge', description: '', ...after } }
+}
+
+async function sendCommit(
+  output: HubOutput,
+  lines: readonly Line[],
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const url = `${apiOf(output)}/commit/${encodeURIComponent(output.branch)}`
+  const body = lines.map((line) => JSON.stringify(line)).join('\n')
+  const answer = await post(output.settings, { url, body, type: 'application/x-ndjson', signal })
+  const oid = (answer as { commitOid?: unknown } | undefined)?.commitOid
+  return typeof oid === 'string' && isCommit(oid) ? oid : headOf(output, 1, signal)
+}
+
 async function commitLines(
-  output: HubBranch,
+  output: HubOutput,
   place: LfsPlace,
   receipts: readonly Receipt[],
   small: readonly SmallFile[],
 ): Promise<Line[]> {
-  const { parent } = output
   const large = await largeOnes(output, small, place.signal)
-  const value = {
-    summary: 'Merge with terge',
-    description: '',
-    ...(parent === undefined ? {} : { parentCommit: parent }),
-  }
-  const lines: Line[] = [{ key: 'header', value }]
+  const lines: Line[] = [headerLine(output)]
   const lfs = (path: string, oid: string, size: number): Line => ({
     key: 'lfsFile',
     value: { path, algo: 'sha256', oid, size },
@@ -94,7 +121,7 @@ async function commitLines(
 
 /** The small files that the hub keeps in its storage of large files. */
 async function largeOnes(
-  output: HubBranch,
+  output: HubOutput,
   small: readonly SmallFile[],
   signal: AbortSignal | undefined,
 ): Promise<ReadonlySet<string>> {

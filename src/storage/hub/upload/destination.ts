@@ -4,14 +4,17 @@
  */
 import { fault } from '../../../core/diagnostics.js'
 import { sha256Of, withFile } from '../../remote/bodies.js'
-import type { Destination, Receipt, UploadFile, UploadOptions } from '../../remote/upload.js'
-import { explained, type HubBranch, type HubOutput, hasOutput, headOf, makeMissing, refuseExisting } from './branch.js'
-import { commitOutput } from './commit.js'
+import type { Destination, Receipt, UploadFile, UploadOptions, UploadPlan } from '../../remote/upload.js'
+import { explained, type HubOutput, hasOutput, headOf, makeMissing, refuseExisting } from './branch.js'
+import { commitOutput, commitRemoval } from './commit.js'
 import { isHeld, type LfsPlace, sendObject } from './lfs.js'
 import { checkRights } from './rights.js'
 
-export function hubDestination(given: HubOutput): Destination {
-  const output: HubBranch = { ...given }
+/** `prefix`: of the output's files in the repository, empty or with a slash at the end. */
+export function hubDestination(given: HubOutput & { readonly prefix: string }): Destination {
+  const { prefix } = given
+  const below = <T extends { readonly name: string }>(one: T): T => ({ ...one, name: `${prefix}${one.name}` })
+  const output: HubOutput = { ...given, plan: planBelow(given.plan, prefix) }
   const { settings, reference, repository, branch } = given
   const placeOf = (signal?: AbortSignal): LfsPlace => ({ settings, repository, branch, signal })
 
@@ -20,9 +23,9 @@ export function hubDestination(given: HubOutput): Destination {
       throw fault('hub-offline', `${reference}: HF_HUB_OFFLINE forbids uploading`, 'unset HF_HUB_OFFLINE')
     if (settings.token === undefined)
       throw fault('hub-login', `${reference}: uploading needs a token`, 'set HF_TOKEN, or run hf auth login')
-    output.parent = await headOf(output, 2, signal)
+    output.head.parent = await headOf(output, 2, signal)
     await refuseExisting(output, 2, signal)
-    await explained(output, 2, () => checkRights(settings, repository, output.missing !== 'repository', signal))
+    await explained(output, 2, () => checkRights(settings, repository, output.head.missing !== 'repository', signal))
   }
 
   const upload = ({ name, size, path }: UploadFile, { signal, progress, note }: UploadOptions = {}): Promise<Receipt> =>
@@ -47,14 +50,23 @@ export function hubDestination(given: HubOutput): Destination {
       }),
     async has(receipts, small, signal) {
       const head = await headOf(output, 2, signal)
-      return head !== undefined && hasOutput(output, head, receipts, small, signal)
+      return head !== undefined && hasOutput(output, head, receipts.map(below), small.map(below), signal)
     },
     publish: (receipts, small, signal) =>
       explained(output, 1, async () => {
         await makeMissing(output, signal)
-        return commitOutput(output, placeOf(signal), receipts, small)
+        return commitOutput(output, placeOf(signal), receipts.map(below), small.map(below))
       }),
+    remove: (signal) => explained(output, 1, () => commitRemoval(output, signal)),
     // Objects without a commit are not visible, and the hub removes them. It has no request for that.
     abort: async () => {},
   }
 }
+
+const planBelow = (plan: UploadPlan, prefix: string): UploadPlan => ({
+  ...plan,
+  files: plan.files.map((name) => `${prefix}${name}`),
+  small: plan.small.map((name) => `${prefix}${name}`),
+  lineage: `${prefix}${plan.lineage}`,
+  belongs: (name) => name.startsWith(prefix) && plan.belongs(name.slice(prefix.length)),
+})

@@ -7,7 +7,7 @@ import { withFile } from '../../remote/bodies.js'
 import { RequestError } from '../../remote/request.js'
 import { type Destination, type Earlier, existsAlready, isWhole, type Receipt } from '../../remote/upload.js'
 import { bare } from '../request.js'
-import { abortUpload, listParts, listUploads } from './multipart.js'
+import { abortUpload, deleteObject, listParts, listUploads } from './multipart.js'
 import {
   explained,
   hasObjects,
@@ -37,6 +37,12 @@ export const s3Destination = (output: S3Output): Destination => ({
     await explained(output, undefined, () => publishObjects(output, receipts, small, signal))
     return {}
   },
+  remove: (signal) =>
+    explained(output, undefined, async () => {
+      const small = new Set(output.plan.small)
+      for (const { name } of await objectsThere(output, 1, signal))
+        if (small.has(name)) await deleteObject(targetOf(output, name, signal))
+    }),
   async abort(receipts) {
     for (const { name, upload } of receipts)
       if (upload) await abortUpload(targetOf(output, name), upload.id).catch(() => {})
@@ -56,6 +62,7 @@ async function begin(output: S3Output, { publishing }: Earlier, signal: AbortSig
 /** Removes uploads of this output that a run left long ago on another machine, or that was killed with its work folder. */
 async function dropForgotten(output: S3Output, signal: AbortSignal | undefined): Promise<void> {
   const { plan, marker } = output
+  if (plan.files.length === 0) return
   const keys = new Set(plan.files.map((name) => targetOf(output, name).key))
   try {
     const open = await listUploads(targetOf(output, marker === undefined ? plan.files[0]! : '', signal))

@@ -25,8 +25,10 @@ export interface S3Output {
   /** Before the names of files: empty, or with a slash at the end. */
   readonly prefix: string
   readonly plan: UploadPlan
-  /** The name of the object that is written last and says that the output is whole; absent for a single file. */
+  /** The name of the object that is written last and says that the output is whole. */
   readonly marker?: string
+  /** Whether other files in its folders do not matter. Default: they can belong to another model. */
+  readonly amongOthers?: boolean
   /** For tests. */
   readonly partSize?: number
 }
@@ -59,10 +61,10 @@ export async function objectsThere(
   exit: ExitCode,
   signal: AbortSignal | undefined,
 ): Promise<readonly S3File[]> {
-  const { settings, prefix, plan, marker } = output
+  const { settings, prefix, plan, amongOthers = false } = output
   const about = { ...subjectOf(output), exit }
   const own = [...ownNames(output)]
-  if (marker === undefined) {
+  if (amongOthers) {
     const found = own.map((name) => findObject(settings, about, `${prefix}${name}`, signal))
     return (await Promise.all(found)).flatMap((file) => file ?? [])
   }
@@ -131,10 +133,12 @@ export async function publishObjects(
   const before = await objectsThere(output, 1, signal)
   const own = ownNames(output)
   // Until the marker is there again, the folder does not count as a whole model. A lineage is never beside another model.
-  for (const { name } of before) if (name === marker || name === plan.lineage) await deleteObject(target(name))
+  const first = (name: string): boolean =>
+    name === marker || name === plan.lineage || (plan.files.length === 0 && !own.has(name))
+  for (const { name } of before) if (first(name)) await deleteObject(target(name))
   await eachOf(receipts, PARALLEL, (receipt) => complete(output, receipt, signal))
   for (const { name, content } of small) await putObject(target(name), content)
-  for (const { name } of before) if (!own.has(name)) await deleteObject(target(name))
+  for (const { name } of before) if (!own.has(name) && !first(name)) await deleteObject(target(name))
   if (marker !== undefined) await putObject(target(marker), markerText(receipts, small))
 }
 
