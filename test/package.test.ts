@@ -25,11 +25,14 @@ const DEPENDENCIES = {
 const OPTIONAL = ['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64'].map((name) => `@koromix/koffi-${name}`)
 const DEVELOPMENT = {
   '@biomejs/biome': 'format and lint',
+  '@cyclonedx/cyclonedx-library': 'has the official schemas of CycloneDX and a strict validator, for tests',
   '@huggingface/jinja': 'an independent renderer of chat templates in tests',
   '@huggingface/tokenizers': 'an independent reader of tokenizers in tests',
   '@types/cross-spawn': 'types of cross-spawn',
   '@types/node': 'types of Node',
   ajv: 'compiles the recipe schema to a validator while building',
+  'ajv-formats': 'what the validator of CycloneDX needs',
+  'ajv-formats-draft2019': 'what the validator of CycloneDX needs',
   assemblyscript: 'compiles the kernels',
   'axe-core': 'finds what keeps people out of the report page, in tests',
   esbuild: 'bundles what starting up loads, for its speed',

@@ -22,7 +22,16 @@ const GROUPS = {
     'importMergekit',
     'importBlockWeights',
   ],
-  Plans: ['plan', 'openRecipe', 'planOpened', 'plannedTensors', 'planGraph', 'viewPlan', 'planDownloads'],
+  Plans: [
+    'plan',
+    'openRecipe',
+    'planOpened',
+    'plannedTensors',
+    'planGraph',
+    'viewPlan',
+    'planDownloads',
+    'planLicenses',
+  ],
   Runs: ['run', 'checkParts', 'runPart', 'finishParts', 'startAhead', 'lock'],
   Results: [
     'verify',

@@ -3,13 +3,14 @@ import path from 'node:path'
 import { boundsOf } from '../storage/local/regular.js'
 import type { Listed, Store } from '../storage/types.js'
 import { listsModules } from './modules.js'
-import { isCode, isSmallFile, isWeights } from './sidecarNames.js'
+import { isCode, isRecord, isSmallFile, isWeights } from './sidecarNames.js'
 import { hasOwnClasses, MAX_SIDECAR_BYTES } from './sidecars.js'
 
 /** Downloads small files and returns the names that can then be read: local files and weights. `module` is a subfolder, or '' for the store's own folder. */
 export async function holdSmallFiles(store: Store, module: string): Promise<string[]> {
   const listed = await store.list(module)
-  const small = listed.filter(({ name, size = 0 }) => isSmallFile(name) && size <= MAX_SIDECAR_BYTES)
+  const wanted = (name: string): boolean => isSmallFile(name) || (module === '' && isRecord(name))
+  const small = listed.filter(({ name, size = 0 }) => wanted(name) && size <= MAX_SIDECAR_BYTES)
   const [code, others] = [true, false].map((wanted) => small.filter(({ name }) => isCode(name) === wanted)) as [
     Listed[],
     Listed[],

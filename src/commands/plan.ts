@@ -7,6 +7,7 @@ import {
   Flags,
   formatFlag,
   json,
+  licenses,
   machineFlags,
   mergekitFlags,
   set,
@@ -14,7 +15,7 @@ import {
   strict,
 } from './support/flags.js'
 import { given } from './support/options.js'
-import { showPlan } from './support/perform.js'
+import { showLicenses, showPlan } from './support/perform.js'
 
 export const plan = defineCommand({
   id: 'plan',
@@ -34,6 +35,7 @@ export const plan = defineCommand({
     set,
     ...mergekitFlags,
     strict,
+    licenses,
     ...machineFlags,
     disk: disk({
       description: 'show what a run with this --disk does: downloads and stages; fails if it is too small',
@@ -50,7 +52,7 @@ export const plan = defineCommand({
       set: setOf(flags),
       ...given({ output: flags.output }),
     })
-    await showPlan(prepared, format, flags)
+    await (flags.licenses ? showLicenses(prepared, format === 'json') : showPlan(prepared, format, flags))
     return 0
   },
 })

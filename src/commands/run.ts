@@ -1,8 +1,8 @@
 import { defineCommand } from './support/command.js'
-import { Args, Flags, mergekitFlags, onOff, runFlags, set, setOf } from './support/flags.js'
+import { Args, chosenFormat, Flags, licenses, mergekitFlags, onOff, runFlags, set, setOf } from './support/flags.js'
 import { given } from './support/options.js'
 import { partFlags, performPart, refuseMixed } from './support/parts.js'
-import { perform, startEarly } from './support/perform.js'
+import { perform, showLicenses, startEarly } from './support/perform.js'
 
 export const run = defineCommand({
   id: 'run',
@@ -31,12 +31,13 @@ export const run = defineCommand({
     set,
     ...mergekitFlags,
     locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
+    licenses,
     ...partFlags,
     ...runFlags,
   },
   async execute({ args, flags }) {
     const part = refuseMixed(flags, process.env)
-    await startEarly(flags)
+    await startEarly({ ...flags, 'dry-run': flags['dry-run'] || flags.licenses })
     const { plan } = await import('../index.js')
     const prepared = await plan(args.recipe, {
       strict: flags.strict,
@@ -44,7 +45,8 @@ export const run = defineCommand({
       set: setOf(flags),
       ...given({ output: flags.output }),
     })
-    await (part === undefined ? perform(prepared, flags) : performPart(prepared, part, flags))
+    if (flags.licenses) await showLicenses(prepared, chosenFormat(flags, 'text') === 'json')
+    else await (part === undefined ? perform(prepared, flags) : performPart(prepared, part, flags))
     return 0
   },
 })

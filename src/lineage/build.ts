@@ -12,7 +12,7 @@ import { type BytesDigest, wholeDigest } from './fileDigest.js'
 import { howMade, type Making, makingOf } from './making.js'
 import type { LineageFrame, TensorEntries } from './serialize.js'
 import { describeSteps } from './steps.js'
-import type { Digest, Lineage, LineageFile, LineageTensor } from './types.js'
+import type { Digest, InputRecords, Lineage, LineageFile, LineageTensor } from './types.js'
 
 /** Digests of what a run read; null if the run skips digests. */
 export interface ReadDigests {
@@ -22,6 +22,8 @@ export interface ReadDigests {
   readonly sha256?: readonly (Digest | undefined)[]
   /** By model, another file that determines its weights: an adapter's configuration. */
   readonly beside?: ReadonlyMap<string, LineageFile>
+  /** By model, what lay beside it. */
+  readonly records?: ReadonlyMap<string, InputRecords>
 }
 
 /** What a run made of an output. */
@@ -175,6 +177,7 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
           ...(model.config ? { config: model.config } : {}),
           ...(model.layouts ? { layouts: model.layouts } : {}),
           ...(model.readAs ? { readAs: model.readAs } : {}),
+          ...digests.records?.get(model.name),
           files: beside ? [...files, beside] : files,
         },
       ]

@@ -124,6 +124,15 @@ export async function findLineage(given: string): Promise<ReadLineage> {
   throw fault('missing-lineage', `${given} has no lineage next to it`, hint)
 }
 
+/** The file in which terge would have written the lineage of a model at `place`, if it is there. */
+export async function lineageBeside(place: string, layout: 'file' | 'folder'): Promise<string | undefined> {
+  const { dir, name } = path.parse(place)
+  const inFolder = path.join(layout === 'folder' ? place : dir, 'lineage.json')
+  const files = layout === 'folder' ? [inFolder] : [path.join(dir, `${name}.lineage.json`), inFolder]
+  for (const file of files) if ('size' in (await fileSize(file))) return file
+  return undefined
+}
+
 /** The lineage of an output folder, or the only one in a folder. */
 async function lineageIn(folder: string): Promise<string> {
   const own = path.join(folder, 'lineage.json')

@@ -32,6 +32,7 @@ import { lineageValue, Members, sharing } from './pieces.js'
 import { sortedKeys } from './serialize.js'
 import type {
   GivenConfig,
+  License,
   Lineage,
   LineageFile,
   LineageMerge,
@@ -64,8 +65,17 @@ const file = object<LineageFile>(
   'etag',
 )
 export const givenConfig = object<GivenConfig>({ file: text, sha256: digest })
+const license = object<License>(
+  { id: text, name: text, link: text, file: object({ name: fileName, sha256: digest }) },
+  'id',
+  'name',
+  'link',
+  'file',
+)
 const model = object<LineageModel>(
   {
+    license,
+    lineage: digest,
     index: natural,
     reference: text,
     revision: text,
@@ -75,6 +85,8 @@ const model = object<LineageModel>(
     readAs: list(text),
     files: list(file),
   },
+  'license',
+  'lineage',
   'revision',
   'quantized',
   'config',

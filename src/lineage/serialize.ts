@@ -124,6 +124,8 @@ const modelText = (model: LineageModel): string =>
     ['config', maybe(model.config)],
     ['layouts', maybe(model.layouts)],
     ['readAs', maybe(model.readAs)],
+    ['license', maybe(model.license)],
+    ['lineage', maybe(model.lineage)],
     ['files', list('      ', model.files.map(fileText))],
   ])
 

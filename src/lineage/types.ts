@@ -25,7 +25,25 @@ export interface GivenConfig {
   readonly sha256: Digest
 }
 
-export interface LineageModel {
+/** The terms of a model, as its card, its file or its license file says. terge does not check who wrote them. */
+export interface License {
+  /** As the hub writes it: `apache-2.0`, `llama3.1`, `other`. */
+  readonly id?: string
+  /** The name and the address of a license that the hub has no word for. */
+  readonly name?: string
+  readonly link?: string
+  /** The license file in the model's folder. */
+  readonly file?: { readonly name: string; readonly sha256: Digest }
+}
+
+/** What lay beside an input when the run read it. */
+export interface InputRecords {
+  readonly license?: License
+  /** `sha256:…` of the lineage file that lay beside it. */
+  readonly lineage?: Digest
+}
+
+export interface LineageModel extends InputRecords {
   /** Position in the recipe, from 0: readers cannot rely on the order of JSON objects. */
   readonly index: number
   /** As written. */

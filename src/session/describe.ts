@@ -79,6 +79,7 @@ export async function describeOutputs(
   })
   const read: ReadDigests = {
     beside: new Map(configs),
+    records: new Map([...models].map(([name, { records = {} }]) => [name, records])),
     files: plan.files.map(({ headerDigest }, file) => fileDigest(headerDigest, executed.inputs(file), hash)),
     ...(inputs ? { sha256: inputs } : {}),
   }

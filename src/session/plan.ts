@@ -26,6 +26,7 @@ import { unsoundCopies } from './checks/copies.js'
 import { heapProblems } from './checks/heap.js'
 import { misplacedOutputs } from './checks/outputPlaces.js'
 import { withWork } from './destinations/places.js'
+import { differentTerms } from './history/records.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './importing/mergekit.js'
 import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
@@ -208,6 +209,7 @@ async function planWhole(
   const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins, rankOf)
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
+  const terms = differentTerms(plan.models.map(({ name }) => [name, models.get(name)!.records ?? {}]))
   const bindings: Bindings = {
     inputs: await inputsOf(plan, used, states),
     files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),
@@ -227,7 +229,7 @@ async function planWhole(
     ...(await unsoundCopies(plan, recipe, checkpoints)),
   ]
   if (misplaced.length > 0) return { diagnostics: [...diagnostics, ...found, ...misplaced] }
-  return { plan, bindings, diagnostics: [...diagnostics, ...found] }
+  return { plan, bindings, diagnostics: [...diagnostics, ...found, ...terms] }
 }
 
 /**

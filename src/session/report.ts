@@ -1,16 +1,35 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
+import { withoutExtension } from '../checkpoints/containers/index.js'
 import { fault } from '../core/diagnostics.js'
-import { exists, findLineage, inside, readLineage } from '../lineage/disk.js'
+import { quote } from '../core/suggest.js'
+import type { Listener } from '../execute/events.js'
+import { listOf } from '../lineage/compare.js'
+import { exists, findLineage, inside, type ReadLineage, readLineage } from '../lineage/disk.js'
+import type { CycloneDxVersion } from '../lineage/forms/standard/cyclonedx.js'
+import { unhashed } from '../lineage/forms/standard/identity.js'
 import { readPath, readPathOf } from '../lineage/path/read.js'
 import type { PathSummary } from '../lineage/path/summary.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
 
-/** `html`: one self-contained page. `terge`: the format of the Python library terge. `json`: the lineage itself, after a check. */
-export const REPORT_FORMS = ['html', 'terge', 'json'] as const
+/**
+ * `html`: one self-contained page. `cyclonedx`: a bill of materials for machine learning. `slsa`: an in-toto statement with SLSA
+ * provenance. `terge`: the format of the Python library terge. `json`: the lineage itself, after a check.
+ */
+export const REPORT_FORMS = ['html', 'cyclonedx', 'slsa', 'terge', 'json'] as const
 /** The name of a report format. */
 export type ReportForm = (typeof REPORT_FORMS)[number]
+
+/** What a report in a standard format contains. */
+export interface ReportOptions {
+  /** The version of CycloneDX. Default: 1.6. */
+  readonly specVersion?: CycloneDxVersion
+  /** The time that a CycloneDX document has: ISO 8601. Default: none, so that the same lineage gives the same bytes. */
+  readonly timestamp?: string
+  /** Called with warnings, as events: what the format has no place for, or the lineage does not have. */
+  readonly listen?: Listener
+}
 
 /**
  * Converts a lineage to the text of a report. `given`: its file, an output folder or a checkpoint file; for a page also the
@@ -19,12 +38,68 @@ export type ReportForm = (typeof REPORT_FORMS)[number]
  * @throws `missing-lineage` if there is no lineage
  * @throws `bad-lineage` or `lineage-version` if the file is not a lineage that this version reads
  * @throws `bad-summary` if the summary of an interpolation does not fit its points
+ * @throws `missing-sha256` for `slsa`, if the lineage has no SHA-256 of a file
+ * @throws `contradiction` for options of another format, and `bad-value` for a time that is not one
  */
-export async function report(given: string, form: ReportForm = 'html'): Promise<string> {
+export async function report(given: string, form: ReportForm = 'html', options: ReportOptions = {}): Promise<string> {
+  checkOptions(form, options)
   if (form === 'html') return page(given)
-  const { lineage } = await findLineage(given)
-  if (form === 'json') return lineageText({ ...lineage, lineage: 2 })
-  return (await import('../lineage/forms/terge.js')).tergeReportText(lineage)
+  const read = await findLineage(given)
+  return FORMS[form](read, options)
+}
+
+/** One writer per format of a single lineage. */
+const FORMS: Readonly<
+  Record<Exclude<ReportForm, 'html'>, (read: ReadLineage, options: ReportOptions) => string | Promise<string>>
+> = {
+  json: ({ lineage }) => lineageText({ ...lineage, lineage: 2 }),
+  terge: async ({ lineage }) => (await import('../lineage/forms/terge.js')).tergeReportText(lineage),
+  slsa: async ({ file, lineage }) =>
+    `${(await import('../lineage/forms/standard/slsa.js')).slsaStatement(lineage, file)}\n`,
+  cyclonedx,
+}
+
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
+
+function checkOptions(form: ReportForm, { specVersion, timestamp }: ReportOptions): void {
+  if (form !== 'cyclonedx' && (specVersion !== undefined || timestamp !== undefined))
+    throw fault(
+      'contradiction',
+      `the format ${form} has no ${specVersion === undefined ? 'time' : 'version that can be chosen'}`,
+      'use --spec-version and --timestamp with --format cyclonedx',
+    )
+  if (timestamp !== undefined && (!TIME.test(timestamp) || Number.isNaN(Date.parse(timestamp))))
+    throw fault('bad-value', `${quote(timestamp)} is not a time`, 'write it like 2026-11-26T18:30:00Z')
+}
+
+async function cyclonedx({ file, lineage, digest }: ReadLineage, options: ReportOptions): Promise<string> {
+  const { cyclonedxText } = await import('../lineage/forms/standard/cyclonedx.js')
+  const lacking = unhashed(lineage)
+  if (lacking.length > 0)
+    options.listen?.({
+      kind: 'warning',
+      diagnostic: {
+        severity: 'warning',
+        code: 'missing-sha256',
+        message: `${file} has no SHA-256 of ${listOf(lacking)}: the document has no hashes of these files`,
+        hint: 'run the recipe again with the SHA-256 of files',
+      },
+    })
+  return cyclonedxText(lineage, {
+    name: nameOf(file, lineage),
+    lineageFile: { name: path.basename(file), digest },
+    version: options.specVersion ?? '1.6',
+    timestamp: options.timestamp,
+    ancestors: [],
+  })
+}
+
+/** The name of the output folder, or of its only file. */
+function nameOf(file: string, { output }: Lineage): string {
+  if (output.point) return output.point.name
+  if (path.basename(file) === 'lineage.json') return path.basename(path.dirname(path.resolve(file)))
+  const [only] = output.files
+  return only ? withoutExtension(only.name) : output.from
 }
 
 async function page(given: string): Promise<string> {

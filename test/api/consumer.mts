@@ -94,6 +94,7 @@ import {
   report,
   REPORT_FORMS,
   type ReportForm,
+  type ReportOptions,
   run,
   type RunEvent,
   type RunOptions,
@@ -122,10 +123,14 @@ import {
   type ZipAnalysis,
   type BoundedRun,
   type DownloadOptions,
+  type CycloneDxVersion,
   type Downloads,
   type NotRead,
   planDownloads,
+  planLicenses,
   type SignatureOptions,
+  type License,
+  type ModelLicense,
   type Signed,
   type SignOptions,
   sign,
@@ -322,6 +327,9 @@ export async function texts(): Promise<unknown> {
 
 export async function reported(lineagePath: string): Promise<readonly string[]> {
   const forms: readonly ReportForm[] = REPORT_FORMS
+  const specVersion: CycloneDxVersion = '1.7'
+  const options: Required<ReportOptions> = { specVersion, timestamp: '2026-11-26T18:30:00Z', listen }
+  show(await report(lineagePath, 'cyclonedx', options))
   return [await report(lineagePath), ...(await Promise.all(forms.map((form) => report(lineagePath, form))))]
 }
 
@@ -396,6 +404,9 @@ export const viewed = async (): Promise<readonly string[]> => {
   const downloads: Downloads | undefined = await planDownloads(await planned(), limits)
   const bounded: BoundedRun | undefined = downloads?.bounded
   show(downloads?.bytes, downloads?.leastDisk, bounded?.stages)
+  const licenses: readonly ModelLicense[] = planLicenses(await planned())
+  const license: License | undefined = licenses[0]?.license
+  show(licenses[0]?.terms, license?.id)
   const viewing: ViewOptions = { threads: 2, memory: 1e9, ...(downloads ? { downloads } : {}) }
   return drawn(made, viewPlan(made, viewing))
 }

@@ -1,21 +1,25 @@
-import type { ReportForm } from '../../index.js'
+import type { CycloneDxVersion, ReportForm } from '../../index.js'
 import { safeJson } from '../../ui/text.js'
 import { defineCommand } from '../support/command.js'
 import { writeText } from '../support/files.js'
-import { Args, chosenFormat, force, formatFlag, json, outputFile } from '../support/flags.js'
-import { print } from '../support/print.js'
+import { Args, chosenFormat, Flags, force, formatFlag, json, outputFile } from '../support/flags.js'
+import { given } from '../support/options.js'
+import { complain, print } from '../support/print.js'
 
-const FORMATS = ['html', 'terge', 'json'] as const satisfies readonly ReportForm[]
+const FORMATS = ['html', 'cyclonedx', 'slsa', 'terge', 'json'] as const satisfies readonly ReportForm[]
+const VERSIONS = ['1.6', '1.7'] as const satisfies readonly CycloneDxVersion[]
 
 export const report = defineCommand({
   id: 'report',
   summary: 'Turn a lineage into a report.',
   description:
-    'html is one self-contained page; for the folder of an interpolation, it covers all points. terge is the report format of the Python library terge: {"tensor": ["arithmetic", [[model, ' +
+    'html is one self-contained page; for the folder of an interpolation, it covers all points. cyclonedx is a bill of materials ' +
+    'for machine learning (ML-BOM), and slsa an in-toto statement with SLSA provenance. terge is the report format of the Python library terge: {"tensor": ["arithmetic", [[model, ' +
     'weight], …]]}. json is the lineage itself, after a check. Existing files are replaced only with --force.',
   examples: [
     'Write an HTML page\n<%= config.bin %> report merged -o report.html',
     'Write one page for all points of an interpolation\n<%= config.bin %> report path -o path.html',
+    'Write a bill of materials\n<%= config.bin %> report merged --format cyclonedx -o merged.cdx.json',
     'Print the format of the Python library terge\n<%= config.bin %> report merged.safetensors --format terge',
   ],
   args: {
@@ -29,12 +33,22 @@ export const report = defineCommand({
     output: outputFile,
     force,
     format: formatFlag(FORMATS, 'output format'),
+    'spec-version': Flags.option({ options: VERSIONS, description: 'version of CycloneDX (default: 1.6)' })(),
+    timestamp: Flags.string({
+      description: 'time in a CycloneDX document, such as 2026-11-26T18:30:00Z, or now (default: no time)',
+      helpValue: 'TIME',
+    }),
     json,
   },
   async execute({ args, flags }) {
     const format = chosenFormat(flags, 'html')
     const terge = await import('../../index.js')
-    const text = await terge.report(args.lineage, format)
+    const { timestamp } = flags
+    const text = await terge.report(args.lineage, format, {
+      ...given({ specVersion: flags['spec-version'] }),
+      ...given({ timestamp: timestamp === 'now' ? new Date().toISOString() : timestamp }),
+      listen: (event) => event.kind === 'warning' && complain([event.diagnostic]),
+    })
     if (flags.output === undefined) print(format === 'html' ? text : safeJson(text))
     else await writeText(flags.output, text.endsWith('\n') ? text : `${text}\n`, flags)
     return 0

@@ -79,6 +79,9 @@ export function setOf(flags: {
   ]
 }
 
+/** For commands that plan a recipe. */
+export const licenses = onOff('list the licenses of the models and stop')
+
 /** For every command that reads recipes. */
 export const strict = onOff('treat keys of a mergekit configuration that mergekit ignores as errors')
 

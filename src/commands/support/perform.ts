@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os'
 import { Fault } from '../../core/diagnostics.js'
 import type { Listener, Prepared, RunResult } from '../../index.js'
 import { widthOf } from '../../ui/fit.js'
+import { licensesText } from '../../ui/licenses.js'
 import { formatPlan, type PlanFormat } from '../../ui/plan/index.js'
 import { renderer, rendererKind } from '../../ui/progress/renderer.js'
 import type { Phases } from '../../ui/progress/types.js'
@@ -57,6 +58,14 @@ export async function showPlan(
   const downloads = await planDownloads(prepared, given({ disk: flags.disk }))
   const view = viewPlan(prepared.plan, { threads: threadsOf(flags), ...given({ memory: flags.memory, downloads }) })
   print(formatPlan(prepared.plan, format, view, widthOf(process.stdout)))
+}
+
+/** Prints what `--licenses` asks for. */
+export async function showLicenses(prepared: Prepared, json: boolean): Promise<void> {
+  const { planLicenses } = await import('../../index.js')
+  complain(prepared.diagnostics)
+  const found = planLicenses(prepared)
+  print(json ? toJson(found) : licensesText(found, widthOf(process.stdout)))
 }
 
 /** Executes a plan with progress, or shows it with `--dry-run`. Prints the result. */

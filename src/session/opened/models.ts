@@ -15,14 +15,19 @@ import { interruptedDownload } from '../../execute/interrupted.js'
 import { hubParts, originOf, s3Parts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
+import type { InputRecords } from '../../lineage/types.js'
 import type { Recipe } from '../../recipe/types.js'
 import { leadsDown } from '../../storage/leadsDown.js'
 import { boundsOf } from '../../storage/local/regular.js'
 import type { Fetch } from '../../storage/remote/types.js'
+import { recordsBeside } from '../history/records.js'
 import { givenFolder } from './givenFolder.js'
 
 /** An opened model. `fetches`: the files that are still to be downloaded. */
-export type OpenedModel = RemoteModel
+export interface OpenedModel extends RemoteModel {
+  /** What lies beside it. */
+  readonly records?: InputRecords
+}
 
 /** What a lock or a lineage already says about a model. */
 export interface Pin {
@@ -61,6 +66,11 @@ async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<
   const checkpoint = await openCheckpoint(reference, place, { adapter })
   return { checkpoint, fetches: [], warnings: checkpoint.warnings ?? [] }
 }
+
+const withRecords = async (model: OpenedModel): Promise<OpenedModel> => ({
+  ...model,
+  records: await recordsBeside(model.checkpoint),
+})
 
 /** A model of the command line: a path, relative to the working folder, `hf:org/name@revision`, or `s3://bucket/prefix`. */
 export function openNamed(reference: string): Promise<OpenedModel> {
@@ -101,7 +111,7 @@ export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenMode
     const key = JSON.stringify([recipe.folder, reference, origin, revision, subfolder, companion, sum, pin])
     try {
       await checkSubfolder(recipe, source)
-      const found = opened.get(key) ?? openModel(source, recipe.folder, pin)
+      const found = opened.get(key) ?? openModel(source, recipe.folder, pin).then(withRecords)
       opened.set(key, found)
       const model = await configured(recipe, source, await found)
       checkPublished(recipe, source, model)

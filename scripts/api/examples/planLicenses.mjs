@@ -1,0 +1,3 @@
+import { plan, planLicenses } from 'terge'
+
+for (const { model, terms } of planLicenses(await plan('average.yml'))) console.log(model, terms)
