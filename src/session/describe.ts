@@ -25,10 +25,12 @@ const FILES_AT_ONCE = 4
 export function describedAs(input: LineageInput, name: string): Description {
   const { frame, tensors } = describeOutput(input)
   const methods = new Set<string>()
+  let quantized = false
   const hash = createHash('sha256')
   function* noted(): Generator<readonly [string, LineageTensor]> {
     for (const entry of tensors()) {
       methods.add(entry[1].method)
+      quantized ||= entry[1].quantized !== undefined
       yield entry
     }
   }
@@ -39,10 +41,13 @@ export function describedAs(input: LineageInput, name: string): Description {
     }
   }
   const { permutations } = input.made
+  const companions = new Map(
+    [...input.recipe.models.values()].flatMap(({ name, companion }) => (companion ? [[name, companion] as const] : [])),
+  )
   return {
     ...(permutations ? { permutations: permutations.content } : {}),
     lineage: lineage(),
-    card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods }, name),
+    card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods, quantized, companions }, name),
   }
 }
 

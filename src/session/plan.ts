@@ -209,7 +209,8 @@ async function planWhole(
   const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins, rankOf)
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
-  const terms = differentTerms(plan.models.map(({ name }) => [name, models.get(name)!.records ?? {}]))
+  const licensed = plan.models.filter(({ name }) => (recipe.models.get(name)?.companion ?? 'lora') === 'lora')
+  const terms = differentTerms(licensed.map(({ name }) => [name, models.get(name)!.records ?? {}]))
   const bindings: Bindings = {
     inputs: await inputsOf(plan, used, states),
     files: used.flatMap((checkpoint) => checkpoint.files.map((file) => file.path)),

@@ -1,0 +1,144 @@
+/** Licenses of inputs: from cards and files of anybody, in plans, lineages and model cards. */
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { plan, planLicenses, run } from '../../src/index.js'
+import { modelCard } from '../../src/lineage/forms/card.js'
+import { readCard } from '../../src/lineage/history/card.js'
+import { licenseOfText } from '../../src/lineage/history/terms.js'
+import type { Lineage, LineageModel } from '../../src/lineage/types.js'
+import { f32, inFolder, writeModel } from '../support/files.js'
+import { sample } from './sample.js'
+
+const card = (...lines: readonly string[]) => readCard(['---', ...lines, '---', '# Model'].join('\n'))
+
+test('cards: license, base models and tags; damaged ones say nothing', () => {
+  assert.equal(card('license: Apache-2.0', 'base_model: [o/a, o/b]', 'tags:', '- merge', '- terge'), {
+    license: { id: 'apache-2.0' },
+    bases: ['o/a', 'o/b'],
+    tags: ['merge', 'terge'],
+  })
+  assert.equal(card('license: other', 'license_name: mine', 'license_link: LICENSE', 'x: 1').license, {
+    id: 'other',
+    name: 'mine',
+    link: 'LICENSE',
+  })
+  assert.equal(card('license: [mit, apache-2.0]').license, { id: 'other', name: 'mit or apache-2.0' })
+  assert.equal(readCard('\ufeff---\r\nlicense: mit\r\n---\r\n').license, { id: 'mit' })
+  // Results of evaluations can be damaged or very long: they are not parsed.
+  const results = Array.from({ length: 50_000 }, (_, i) => `  - {name: r${i}, value: [`)
+  assert.equal(card('model-index:', ...results, 'license: mit').license, { id: 'mit' })
+  const nothing = { bases: [], tags: [] }
+  const bomb = ['tags: &a [x, x]', ...Array.from({ length: 30 }, (_, i) => `license_name: &b${i} [*a, *a]`)]
+  for (const lines of [
+    ['license: [mit'],
+    ['license: !!js/function x'],
+    bomb,
+    ['license: "a\\u0007b"'],
+    [`license: ${'x'.repeat(2000)}`],
+    ['license: {a: b}'],
+  ])
+    assert.is(card(...lines).license, undefined, lines[0])
+  assert.equal([readCard('# Model'), readCard('license: mit'), readCard('')], [nothing, nothing, nothing])
+})
+
+test('the text of a license file names common licenses', () => {
+  for (const [text, id] of [
+    [
+      '                                 Apache License\n                           Version 2.0, January 2004',
+      'apache-2.0',
+    ],
+    ['MIT License\n\nCopyright (c) 2026', 'mit'],
+    ['LLAMA 3.1 COMMUNITY LICENSE AGREEMENT', 'llama3.1'],
+    ['META LLAMA 3 COMMUNITY LICENSE AGREEMENT', 'llama3'],
+    ['Gemma Terms of Use', 'gemma'],
+    ['All rights reserved', undefined],
+  ])
+    assert.is(licenseOfText(text!), id, text)
+})
+
+/** Folders of models with these cards and license files. */
+function writeModels(folder: string, models: Readonly<Record<string, { card?: string; file?: string }>>): string {
+  for (const [name, { card, file }] of Object.entries(models)) {
+    const place = path.join(folder, name)
+    mkdirSync(place)
+    writeModel(path.join(place, 'model.safetensors'), { w: f32([2], [1, 2]) })
+    if (card !== undefined) writeFileSync(path.join(place, 'README.md'), `---\n${card}\n---\n`)
+    if (file !== undefined) writeFileSync(path.join(place, 'LICENSE'), file)
+  }
+  const names = Object.keys(models)
+  const recipe = path.join(folder, 'recipe.yml')
+  const listed = names.map((name) => `  ${name}: ./${name}`).join('\n')
+  writeFileSync(recipe, `terge: 1\nmodels:\n${listed}\nmerge: {method: linear, models: [${names}]}\noutput: out\n`)
+  return recipe
+}
+
+test('models under different licenses: a warning, a list, and records in the lineage', () =>
+  inFolder(async (folder) => {
+    const recipe = writeModels(folder, {
+      a: { card: 'license: apache-2.0' },
+      b: { file: 'LLAMA 3.1 COMMUNITY LICENSE AGREEMENT' },
+      c: {},
+    })
+    symlinkSync('/etc/hostname', path.join(folder, 'c/README.md'))
+    const prepared = await plan(recipe)
+    const warnings = prepared.diagnostics.filter(({ code }) => code === 'licenses-differ')
+    assert.equal(
+      warnings.map(({ message }) => message),
+      ['the models are under different licenses: apache-2.0: a; llama3.1: b; unknown: c'],
+    )
+    assert.equal(
+      planLicenses(prepared).map(({ model, terms, license }) => [model, terms, license?.file?.name]),
+      [
+        ['a', 'apache-2.0', undefined],
+        ['b', 'llama3.1', 'LICENSE'],
+        ['c', 'unknown', undefined],
+      ],
+    )
+    const { lineage } = (await run(prepared, { threads: 1 })).outputs[0]!
+    assert.equal(lineage.models.a!.license, { id: 'apache-2.0' })
+    assert.match(lineage.models.b!.license!.file!.sha256, /^sha256:/)
+    assert.is(lineage.models.c!.license, undefined)
+    const text = readFileSync(path.join(folder, 'out/README.md'), 'utf8')
+    assert.not.match(text, /^license:/m)
+    assert.match(text, '| files | bytes | license |')
+  }))
+
+test('models under one license: no warning, and the card has it', () =>
+  inFolder(async (folder) => {
+    const terms = 'license: other\nlicense_name: mine\nlicense_link: https://example.org/terms'
+    const prepared = await plan(writeModels(folder, { a: { card: terms }, b: { card: `${terms}\ntags: [x]` } }))
+    assert.equal(
+      prepared.diagnostics.filter(({ code }) => code === 'licenses-differ'),
+      [],
+    )
+    await run(prepared, { threads: 1 })
+    const text = readFileSync(path.join(folder, 'out/README.md'), 'utf8')
+    assert.match(text, 'license: "other"\nlicense_name: "mine"\nlicense_link: "https://example.org/terms"\n---')
+    assert.equal(readCard(text).license, { id: 'other', name: 'mine', link: 'https://example.org/terms' })
+  }))
+
+test('model cards say what the model is to its base models', () => {
+  const hub = (index: number, name: string): LineageModel => ({
+    ...sample.models.a!,
+    index,
+    reference: `hf:o/${name}@main`,
+  })
+  const written = (models: Lineage['models'], more: object = {}): string =>
+    modelCard(
+      { ...sample, models },
+      { digest: 'sha256:0', methods: new Set(['linear']), quantized: false, companions: new Map(), ...more },
+      'out',
+    )
+  const two = { a: hub(0, 'a'), b: hub(1, 'b') }
+  assert.match(written(two), 'base_model:\n  - "o/a"\n  - "o/b"\nbase_model_relation: merge\n')
+  const adapted = written(two, { methods: new Set(['lora']), companions: new Map([['b', 'lora']]) })
+  assert.match(adapted, 'base_model:\n  - "o/a"\nbase_model_relation: finetune\n')
+  const copied = { methods: new Set(['copy']) }
+  assert.match(written({ a: hub(0, 'a') }, { ...copied, quantized: true }), 'base_model_relation: quantized')
+  assert.not.match(written({ a: hub(0, 'a') }, copied), 'base_model_relation')
+  assert.not.match(written(sample.models), 'base_model_relation')
+})
+
+test.run()
