@@ -4,6 +4,7 @@
  *     load          recipe → Recipe and its errors; reads only the recipe's text
  *     validate      recipe → every error and warning; reads the models' headers
  *     plan          recipe → Plan; reads only file headers
+ *     comparePlans  two recipes → what a change of a recipe does
  *     run           Plan → outputs and their lineages
  *     checkParts    recipe → what its parts would refuse, before they wait in a queue
  *     runPart       Plan → one of several parts of a run, recorded in a folder that machines share
@@ -56,6 +57,16 @@ export type { Plan, PlanCheck, PlanOutput, PlanTensor } from './plan/types.js'
 export type { Shapes, Spec, SpecText } from './rebasin/spec.js'
 export type { Loaded, LoadOptions } from './recipe/load.js'
 export type { Recipe } from './recipe/types.js'
+export type {
+  Change,
+  Difference,
+  FileChange,
+  NamedChange,
+  OutputDifference,
+  Range,
+  Sameness,
+  TensorGroup,
+} from './review/types.js'
 export { diff } from './session/diff.js'
 export { type ModelLicense, planLicenses } from './session/history/licenses.js'
 export { type BlockWeightOptions, importBlockWeights } from './session/importing/blockWeights.js'
@@ -96,6 +107,7 @@ export { type PlannedTensor, plannedTensors } from './session/planning/tensors.j
 export { type AdapterUpdates, type PlanView, type ViewOptions, viewPlan } from './session/planning/view.js'
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, type ReportOptions, report } from './session/report.js'
+export { type AgainstOptions, comparePlans } from './session/review/against.js'
 export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'
 export { type SignatureOptions, type Signed, type SignOptions, sign } from './session/signing.js'
 export { type Verified, type VerifyOptions, verify } from './session/verify.js'

@@ -53,6 +53,8 @@ export const ERROR_CODES = [
   'bad-parameter',
   'bad-pattern',
   'bad-permutations',
+  'bad-plan',
+  'bad-revision',
   'bad-signature',
   'bad-signing-key',
   'bad-spec',

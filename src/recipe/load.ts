@@ -44,6 +44,8 @@ export interface LoadOptions {
   readonly adapters?: ReadonlySet<string>
   /** Whether settings that mergekit ignores are errors. */
   readonly strict?: boolean
+  /** Where a local file that the recipe refers to is read from, by its absolute path. Default: at that path. */
+  readonly place?: (file: string) => string
 }
 
 /** What is known from the text of a recipe. */
@@ -134,10 +136,10 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
 const ownOption = (text: string): string =>
   text.replace(/^random_seed=/, 'seed=').replace(/^out_shard_size=/, 'output.shard_size=')
 
-const mergekitOptions = (folder: string, { set, known, rows, strict }: LoadOptions): OpenOptions => ({
+const mergekitOptions = (folder: string, { set, known, rows, strict, place }: LoadOptions): OpenOptions => ({
   folder,
   working: process.cwd(),
-  exists: existsSync,
+  exists: place ? (file) => existsSync(place(file)) : existsSync,
   known: known ?? new Map(),
   rows: rows ?? new Map(),
   set: set ?? [],
@@ -159,6 +161,8 @@ type Meaning = Omit<Recipe, 'file' | 'text' | 'overrides' | 'placeOf' | 'warning
 
 function readMeaning(root: Cursor, folder: string, options: LoadOptions, report: Report): Meaning {
   const models = readModels(get(root, 'models'), report)
+  const { place = (file: string) => file } = options
+  const locate = (written: string): string => place(path.resolve(folder, written))
   const { linked, scope } = readSteps(root, {
     models,
     report,
@@ -181,9 +185,10 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   // patterns.
   const steps = ordered
     .filter(({ name }) => used.has(name) || !sound)
-    .map((step) => kindOf(step).readFiles?.(step, folder, readNamed, report) ?? step)
+    .map((step) => kindOf(step).readFiles?.(step, locate, readNamed, report) ?? step)
   return {
     folder,
+    locate,
     ...withMeasuredFiles(withCompanions(models), steps),
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',

@@ -58,6 +58,8 @@ export interface Recipe extends RecipeHead {
   readonly file: string
   /** The folder for relative paths, absolute. */
   readonly folder: string
+  /** The absolute path from which a local file is read that the recipe refers to by this path. */
+  readonly locate: (written: string) => string
   readonly text: string
   /** The `KEY=VALUE` overrides of `--set`, in order. */
   readonly overrides: readonly string[]

@@ -61,7 +61,7 @@ export interface StepKind<
   /** Reads a step from the recipe. Calls `reading.use` or `reading.uses` for each model and step that it uses. */
   readonly read: (draft: StepDraft, reading: Reading) => Made | undefined
   /** The step with the content of the files that it refers to. */
-  readonly readFiles?: (step: S, folder: string, read: ReadFile, report: Report) => S
+  readonly readFiles?: (step: S, locate: Locate, read: ReadFile, report: Report) => S
   /** Files that it read in addition to models, relative to the recipe. */
   readonly readsFiles?: (step: S) => readonly string[]
   /** The names of the models and steps that it uses. */
@@ -178,6 +178,9 @@ export interface Reading {
   /** The step before it in the short form. */
   readonly before: StepDraft | undefined
 }
+
+/** The absolute path from which a file is read that the recipe refers to by this path. */
+export type Locate = (written: string) => string
 
 /** Reads a small file as a whole, or returns the reason why it can't. `name`: the file in messages. */
 export type ReadFile = (file: string, name: string) => { readonly text: string } | { readonly fault: Diagnostic }

@@ -1,7 +1,6 @@
 /** Text for people: names made safe for terminals, sizes, counts, durations, tables, and a little style. */
 
-import { safeJson } from '../core/printable.js'
-
+export { toJson } from '../core/json/print.js'
 export { printable, printableText, safeJson } from '../core/printable.js'
 
 /** Seconds as `0.4 s`, `75 s`, `3 min 20 s`, `2 h 5 min`. */
@@ -40,20 +39,3 @@ export function table(columns: readonly Column[], rows: readonly (readonly strin
       .trimEnd()
   return [titles, ...rows].map(line).join('\n')
 }
-
-/**
- * JSON for people and programs: maps as objects, typed arrays as lists, NaN and infinities as strings.
- */
-export const toJson = (value: unknown, indent = 2): string =>
-  safeJson(
-    JSON.stringify(
-      value,
-      (_key, item: unknown) => {
-        if (item instanceof Map) return Object.fromEntries(item)
-        if (ArrayBuffer.isView(item)) return Array.from(item as unknown as ArrayLike<number>)
-        if (typeof item === 'number' && !Number.isFinite(item)) return String(item)
-        return item
-      },
-      indent,
-    ),
-  )

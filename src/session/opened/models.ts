@@ -17,6 +17,7 @@ import type { ModelSource, Path } from '../../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
 import type { InputRecords } from '../../lineage/types.js'
 import type { Recipe } from '../../recipe/types.js'
+import type { Locate } from '../../steps/types.js'
 import { leadsDown } from '../../storage/leadsDown.js'
 import { boundsOf } from '../../storage/local/regular.js'
 import type { Fetch } from '../../storage/remote/types.js'
@@ -40,8 +41,8 @@ export interface Pin {
 
 type Named = Pick<ModelSource, 'reference' | 'origin' | 'revision' | 'subfolder' | 'companion' | 'sha256'>
 
-/** Opens a model's headers. Paths are relative to `folder`. Errors: those of `openCheckpoint`, `openHub` and `openS3`. */
-async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<OpenedModel> {
+/** Opens a model's headers. Errors: those of `openCheckpoint`, `openHub` and `openS3`. */
+async function openModel(source: Named, locate: Locate, pin: Pin = {}): Promise<OpenedModel> {
   const { reference, origin, subfolder } = source
   const adapter = source.companion === 'lora'
   if (origin === 'hub') {
@@ -62,7 +63,7 @@ async function openModel(source: Named, folder: string, pin: Pin = {}): Promise<
       `${reference}: ${quote(subfolder)} is not a folder in the model`,
       'write a path below the model, without ..',
     )
-  const place = path.resolve(folder, reference, subfolder ?? '')
+  const place = path.join(locate(reference), subfolder ?? '')
   const checkpoint = await openCheckpoint(reference, place, { adapter })
   return { checkpoint, fetches: [], warnings: checkpoint.warnings ?? [] }
 }
@@ -79,7 +80,7 @@ export function openNamed(reference: string): Promise<OpenedModel> {
     throw fault('bad-value', `${quote(reference)} is not a hub reference`, 'write hf:org/name or hf:org/name@revision')
   if (origin === 's3' && !s3Parts(reference))
     throw fault('bad-value', `${quote(reference)} is not an address in an S3 store`, 'write s3://bucket/prefix')
-  return openModel({ reference, origin }, process.cwd())
+  return openModel({ reference, origin }, (written) => path.resolve(written))
 }
 
 /** Adds the place in the recipe to errors without a place. */
@@ -111,7 +112,7 @@ export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenMode
     const key = JSON.stringify([recipe.folder, reference, origin, revision, subfolder, companion, sum, pin])
     try {
       await checkSubfolder(recipe, source)
-      const found = opened.get(key) ?? openModel(source, recipe.folder, pin).then(withRecords)
+      const found = opened.get(key) ?? openModel(source, recipe.locate, pin).then(withRecords)
       opened.set(key, found)
       const model = await configured(recipe, source, await found)
       checkPublished(recipe, source, model)
@@ -138,7 +139,7 @@ async function configured(
       where,
       fault('contradiction', `the model ${quote(name)} has its own config.json`, 'remove config, or change that file'),
     )
-  const place = path.resolve(recipe.folder, file)
+  const place = recipe.locate(file)
   try {
     if ((await stat(place)).isDirectory()) {
       const given = await givenFolder(place, file)
@@ -164,7 +165,7 @@ async function configured(
 /** Reports a subfolder that does not exist in a model that does. Error: `missing-model`. */
 async function checkSubfolder(recipe: Recipe, { origin, reference, subfolder, at }: ModelSource): Promise<void> {
   if (origin !== 'path' || subfolder === undefined || !leadsDown(subfolder.replace(/^\.\/+|\/+$/g, ''))) return
-  const model = path.resolve(recipe.folder, reference)
+  const model = recipe.locate(reference)
   if ((await exists(path.join(model, subfolder))) || !(await exists(model))) return
   const folders = await foldersIn(model)
   throw placed(

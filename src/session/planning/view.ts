@@ -80,8 +80,8 @@ export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
   }
 }
 
-/** The checkpoints of checks are those of a model and a step. */
-const planAsData = ({ checks, ...plan }: Plan): object => ({
+/** The plan for JSON. The checkpoints of checks are those of a model and a step. */
+export const planAsData = ({ checks, ...plan }: Plan): object => ({
   ...withShared(plan),
   ...(checks
     ? { checks: checks.map(({ step, tolerance, outputs }) => ({ step, tolerance, ...outputs[1].evaluate! })) }

@@ -65,7 +65,7 @@ export const rebasin: StepKind<RebasinStep, RebasinAnalysis, RebasinRecord, Give
   },
   parts: { noun: 'alignment', of: partsOfAlignment },
   read: readRebasin,
-  readFiles: (step, folder, read, report) => readSpecFile(readGivenFiles(step, folder, report), folder, read, report),
+  readFiles: (step, locate, read, report) => readSpecFile(readGivenFiles(step, locate, report), locate, read, report),
   uses: ({ joint, model, onto, given }) => (given ? [model] : [...(joint?.models ?? [model]), onto]),
   like: ({ model }) => model,
   measured: {

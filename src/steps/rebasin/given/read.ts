@@ -1,5 +1,4 @@
 /** Permutations that a recipe gives as files, instead of a model to align to: read, inverted and composed. */
-import path from 'node:path'
 import { type Diagnostic, Fault } from '../../../core/diagnostics.js'
 import { sha256 } from '../../../core/digest.js'
 import { didYouMean, quote } from '../../../core/suggest.js'
@@ -15,6 +14,7 @@ import {
   specKey,
 } from '../../../rebasin/stored.js'
 import { FileProblem, readRegularSync } from '../../../storage/local/regular.js'
+import type { Locate } from '../../types.js'
 import type { GivenFile, GivenPermutations, GivenRead, RebasinStep } from '../types.js'
 
 /** Where a name of the permutations stands in the name of a tensor. */
@@ -63,13 +63,13 @@ export function readGiven(at: Cursor, report: Report): GivenPermutations | undef
 }
 
 /** The step with the content of its files, composed in order. Errors: `bad-permutations`, `other-structure`. */
-export function readGivenFiles(step: RebasinStep, folder: string, report: Report): RebasinStep {
+export function readGivenFiles(step: RebasinStep, locate: Locate, report: Report): RebasinStep {
   const { given } = step
   if (!given) return step
   const at: Path = [...step.at, 'permutations']
   const read: (StoredPermutations & GivenRead)[] = []
   for (const file of given.files) {
-    const found = fileOf(file, folder)
+    const found = fileOf(file, locate)
     if ('permutations' in found) read.push(found)
     else
       for (const { code, message, hint } of found.faults)
@@ -98,13 +98,13 @@ export function readGivenFiles(step: RebasinStep, folder: string, report: Report
 
 type Found = (StoredPermutations & GivenRead) | { readonly faults: readonly Diagnostic[] }
 
-function fileOf(given: GivenFile, folder: string): Found {
+function fileOf(given: GivenFile, locate: Locate): Found {
   const { file, step, inverse } = given
   const fail = (message: string, hint?: string): Found => ({
     faults: [{ severity: 'error', code: 'bad-permutations', message, ...(hint === undefined ? {} : { hint }) }],
   })
   try {
-    const bytes = readRegularSync(path.resolve(folder, file), MAX_PERMUTATIONS)
+    const bytes = readRegularSync(locate(file), MAX_PERMUTATIONS)
     const steps = decodePermutations(bytes, file)
     const names = [...steps.keys()]
     const name = step ?? (names.length === 1 ? names[0]! : undefined)

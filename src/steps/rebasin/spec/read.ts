@@ -1,5 +1,4 @@
 /** Reads permutation specs: in the recipe, in a YAML file, or from an ONNX export of the model. */
-import path from 'node:path'
 import { hasErrors } from '../../../core/diagnostics.js'
 import { didYouMean, quote } from '../../../core/suggest.js'
 import { type Cursor, isMapping, textOf } from '../../../language/cursor.js'
@@ -8,7 +7,7 @@ import { readText } from '../../../language/source.js'
 import { type Node, type ScalarNode, spanOf, spanPlace } from '../../../language/tree.js'
 import type { Path, StepCommon } from '../../../language/types.js'
 import type { AxisText, SpecText } from '../../../rebasin/spec.js'
-import type { ReadFile } from '../../types.js'
+import type { Locate, ReadFile } from '../../types.js'
 import type { RebasinStep } from '../types.js'
 import { readOnnxFile } from './onnx.js'
 
@@ -116,10 +115,10 @@ const inlineSpec = (node: Node, at: Path, report: Report): RebasinStep['spec'] =
 type WithSpec = StepCommon & Pick<RebasinStep, 'spec'>
 
 /** The step with the content of its spec file. Errors in the file are added to `report`, with places in that file. */
-export function readSpecFile<S extends WithSpec>(step: S, folder: string, read: ReadFile, report: Report): S {
+export function readSpecFile<S extends WithSpec>(step: S, locate: Locate, read: ReadFile, report: Report): S {
   if (typeof step.spec !== 'object' || !('file' in step.spec)) return step
   const { file } = step.spec
-  const complete = path.resolve(folder, file)
+  const complete = locate(file)
   const found = /\.onnx$/i.test(file) ? readOnnxFile(complete, file) : read(complete, file)
   if ('onnx' in found) return { ...step, spec: { inline: { tensors: {}, onnx: found.onnx } } }
   if ('fault' in found) {
