@@ -144,6 +144,8 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
   'node:child_process': [
     'src/execute/commands/endTree.ts',
     'src/core/system/processStart.ts',
+    // git, for the files of a revision.
+    'src/storage/git/command.ts',
     // The program of a cluster that takes jobs.
     'src/commands/cluster/handOver.ts',
   ],

@@ -112,6 +112,7 @@ test('the package holds what a user needs and nothing else', () => {
     'schemas/recipe.v1.schema.json',
     'schemas/lineage.v1.schema.json',
     'schemas/lineage.v2.schema.json',
+    'schemas/difference.v1.schema.json',
     'recipes/quickstart/NOTICE.md',
     'LICENSE',
     'README.md',

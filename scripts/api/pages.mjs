@@ -26,6 +26,7 @@ const GROUPS = {
     'plan',
     'openRecipe',
     'planOpened',
+    'comparePlans',
     'plannedTensors',
     'planGraph',
     'viewPlan',

@@ -35,7 +35,7 @@ export function compareSides(a: Side, b: Side, { kind, certain, recipe = [], not
 
 const CONDITIONAL: Sameness = 'same-for-same-inputs'
 
-export const comparedOf = ({ name, digest, commit }: Compared): Compared => ({
+const comparedOf = ({ name, digest, commit }: Compared): Compared => ({
   name,
   ...(digest === undefined ? {} : { digest }),
   ...(commit === undefined ? {} : { commit }),

@@ -66,6 +66,7 @@ export interface FileChange {
   readonly changes: readonly Change[]
 }
 
+/** How an output differs. */
 export interface OutputDifference {
   readonly path: string
   readonly state: 'same' | 'changed' | 'added' | 'removed'
@@ -99,7 +100,9 @@ export interface Compared {
 
 /** The result of a comparison: version 1 of `schemas/difference.v1.schema.json`. */
 export interface Difference {
+  /** Version of the format. */
   readonly difference: 1
+  /** Whether two plans or two lineages were compared. */
   readonly kind: 'plan' | 'lineage'
   /** Before. */
   readonly a: Compared
@@ -111,10 +114,13 @@ export interface Difference {
   readonly notes: readonly string[]
   /** Models that cannot be opened in `a`, and why. */
   readonly unreachable: readonly { readonly model: string; readonly why: string }[]
+  /** Models that come, go, change or have new names. */
   readonly models: readonly NamedChange[]
+  /** The same of steps. */
   readonly steps: readonly NamedChange[]
   /** Of all outputs: precision, seed, vocabulary. */
   readonly settings: readonly Change[]
+  /** All outputs, also those that are the same. */
   readonly outputs: readonly OutputDifference[]
   /** Keys of the recipes' texts that differ. */
   readonly recipe: readonly Change[]

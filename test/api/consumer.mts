@@ -1,5 +1,15 @@
 /** Uses every export of terge as a program of somebody else would. It is compiled by types.test.ts, against the built declarations. */
 import {
+  type AgainstOptions,
+  type Change,
+  comparePlans,
+  type Difference,
+  type FileChange,
+  type NamedChange,
+  type OutputDifference,
+  type Range,
+  type Sameness,
+  type TensorGroup,
   type AbsentReason,
   type AdapterUpdates,
   type Analysis,
@@ -409,4 +419,21 @@ export const viewed = async (): Promise<readonly string[]> => {
   show(licenses[0]?.terms, license?.id)
   const viewing: ViewOptions = { threads: 2, memory: 1e9, ...(downloads ? { downloads } : {}) }
   return drawn(made, viewPlan(made, viewing))
+}
+
+const rangeOf = (value: Change['a']): Range | undefined =>
+  typeof value === 'object' && value !== null && 'from' in value && 'to' in value ? (value as Range) : undefined
+
+export const reviewed = async (): Promise<readonly string[]> => {
+  const options: AgainstOptions = { models: true, set: ['seed=1'] }
+  const found: Difference = await comparePlans('recipe.yml', 'main', options)
+  const bytes: Sameness = found.bytes
+  const named: readonly NamedChange[] = [...found.models, ...found.steps]
+  const ofOutput = ({ path, groups, files }: OutputDifference): readonly string[] => {
+    const changed: readonly TensorGroup[] = groups
+    const beside: readonly FileChange[] = files
+    const ranges = changed.flatMap(({ changes }) => changes.flatMap(({ a }) => rangeOf(a)?.from ?? []))
+    return [path, ...changed.map(({ state, tensors }) => `${state} ${tensors}`), ...beside.map(({ name }) => name), ...ranges.map(String)]
+  }
+  return [bytes, ...named.map(({ name, state }) => `${name} ${state}`), ...found.outputs.flatMap(ofOutput)]
 }

@@ -40,9 +40,9 @@ test('bash: commands, flags, values and names of methods', () =>
     assert.equal(after(''), [...IDS, ...TOP])
     assert.equal(after('pl'), ['plan'])
     assert.equal(after('run', '--for'), ['--force', '--format'])
-    assert.equal(after('plan', '--format', ''), ['tree', 'json', 'mermaid', 'dot'])
+    assert.equal(after('plan', '--format', ''), ['tree', 'json', 'mermaid', 'dot', 'markdown'])
     assert.equal(after('plan', '--format', '=', 'd'), ['dot'])
-    assert.equal(after('plan', '--format', '='), ['tree', 'json', 'mermaid', 'dot'])
+    assert.equal(after('plan', '--format', '='), ['tree', 'json', 'mermaid', 'dot', 'markdown'])
     assert.equal(after('merge', '--method', 'della').sort(), [...DELLA].sort())
     assert.equal(after('methods', 'della').sort(), [...DELLA].sort())
     assert.equal(after('help', 'me'), ['merge', 'methods'])
@@ -81,7 +81,7 @@ if (has('zsh'))
       assert.ok(merge.includes('*:argument:_files'))
       assert.ok(
         shown('arguments', 'plan').includes(
-          '--format=[output format (default\\: tree)]:FORMAT:(tree json mermaid dot)',
+          '--format=[output format (default\\: tree)]:FORMAT:(tree json mermaid dot markdown)',
         ),
       )
       assert.is(shown('arguments', 'methods').at(-1), `1:argument:(${METHOD_NAMES.join(' ')})`)
@@ -97,7 +97,7 @@ if (has('fish'))
         )
       assert.equal(after('').sort(), [...IDS, 'help', 'version'].sort())
       assert.equal(after('run --for').sort(), ['--force', '--format'])
-      assert.equal(after('plan --format ').sort(), ['dot', 'json', 'mermaid', 'tree'])
+      assert.equal(after('plan --format ').sort(), ['dot', 'json', 'markdown', 'mermaid', 'tree'])
       assert.equal(after('merge --method della').sort(), [...DELLA].sort())
       assert.equal(after('methods della').sort(), [...DELLA].sort())
       assert.equal(after('help me').sort(), ['merge', 'methods'])

@@ -18,13 +18,19 @@ import { type OldFiles, oldFiles } from '../../storage/git/oldFiles.js'
 import { settle } from '../../storage/git/places.js'
 import { openRevision } from '../../storage/git/revision.js'
 import { FileProblem, readRegularSync } from '../../storage/local/regular.js'
-import { openRecipe, type PlanOptions, type Prepared, planOpened } from '../plan.js'
+import { openRecipe, type Prepared, planOpened } from '../plan.js'
 import { planAsData } from '../planning/view.js'
 import { load } from '../recipe.js'
 import { marksOf, namedMarks } from './marks.js'
 
-/** How to compare. `set` and `output` apply to both. */
-export interface AgainstOptions extends Pick<PlanOptions, 'set' | 'strict' | 'output'> {
+/** How to compare. */
+export interface AgainstOptions {
+  /** `KEY=VALUE` overrides, applied in this order. */
+  readonly set?: readonly string[]
+  /** An output path, relative to the working folder. Replaces the path in both recipes. */
+  readonly output?: string
+  /** Whether settings that mergekit ignores are errors. */
+  readonly strict?: boolean
   /** False: compare only the texts of the recipes. Nothing is then said about bytes. */
   readonly models?: boolean
 }
@@ -129,10 +135,12 @@ async function againstRecipe(later: Later, source: Earlier, options: Options): P
   const isRead = (file: string): boolean => originals.has(settle(file)) || old?.isOld(file) === true
   const a = planSide(earlier.prepared.plan, await marksOf(earlier.prepared, isRead), namesOf(source))
   const b = planSide(prepared.plan, await marksOf(prepared, isRead), { name: later.recipe })
-  return compareSides(a, b, {
+  const found = compareSides(a, b, {
     ...{ kind: 'plan', certain: true },
     recipe: recipeChanges(source.text, prepared.recipe.text),
   })
+  if (found.bytes !== 'same' || source.text === prepared.recipe.text) return found
+  return { ...found, notes: ['the lineage and the model card record the text of the recipe, which differs'] }
 }
 
 const namesOf = ({ name, commit }: Earlier): Pick<Side, 'name' | 'commit'> => ({

@@ -223,7 +223,7 @@ function storedPointer(revision: Revision, { path: name }: RevisionFile, { id, s
     const entry = lstatSync(file, { throwIfNoEntry: false })
     if (entry?.isFile() && entry.size === size && hashOf(file, 'sha256') === id) return file
   }
-  throw new Unreachable(`Git LFS has not downloaded ${name} of ${revision.name}`)
+  throw new Unreachable(`the content of ${name} in ${revision.name} is in Git LFS, and not on this machine`)
 }
 
 /** Files of a folder that git does not have: they are those of today. */

@@ -87,7 +87,7 @@ export function groupText({ state, tensors, bytes, changes }: TensorGroup, voice
   return `${counted(tensors, 'tensor')}, ${formatSize(bytes)}: ${what.join('; ')}`
 }
 
-export const MOST_CHANGES = 12
+const MOST_CHANGES = 12
 
 export function namedText({ name, state, was, changes }: NamedChange, voice: Voice): string {
   const renamed = was === undefined ? '' : `, which was ${voice.quoted(was)}`
