@@ -75,9 +75,7 @@ export const plan = defineCommand({
       return flags['exit-code'] && !EQUAL.includes(found.bytes) ? 1 : 0
     }
     const prepared = await terge.plan(args.recipe, reading)
-    await (flags.licenses
-      ? showLicenses(prepared, format === 'json')
-      : showPlan(prepared, format as PlanFormat, flags))
+    await (flags.licenses ? showLicenses(prepared, format === 'json') : showPlan(prepared, format as PlanFormat, flags))
     return 0
   },
 })
