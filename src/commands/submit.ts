@@ -50,10 +50,12 @@ export const submit = defineCommand({
     }),
     set,
     work: Flags.string({
-      helpValue: 'DIR',
-      description: 'folder or place in a store that all machines share (default: beside the output)',
+      helpValue: 'PLACE',
+      description:
+        'where parts meet: a folder that all machines share, or s3://bucket/prefix (default: beside the output)',
     }),
     ...machineFlags,
+    disk: runFlags.disk,
     'no-models': onOff('check only the text of the recipe, because its models are not on this machine'),
     locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
     force: runFlags.force,
@@ -104,6 +106,7 @@ interface Passed {
   readonly work?: string | undefined
   readonly threads?: number | undefined
   readonly memory?: number | undefined
+  readonly disk?: number | undefined
   readonly locked: boolean
   readonly force: boolean
   readonly 'allow-commands': boolean
@@ -114,8 +117,8 @@ interface Passed {
 
 /** The flags that the jobs are given. */
 function passed(flags: Passed): { readonly flags: readonly string[]; readonly last: readonly string[] } {
-  const { output, set = [], work, threads, memory, sha256 } = flags
-  const values = Object.entries({ output, work, threads, memory })
+  const { output, set = [], work, threads, memory, disk, sha256 } = flags
+  const values = Object.entries({ output, work, threads, memory, disk })
   const switches = ['locked', 'force', 'allow-commands', 'no-sync', 'strict'] as const
   return {
     flags: [

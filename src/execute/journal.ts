@@ -113,7 +113,7 @@ const bytesOf = ({ findings }: UnitRecord): number =>
   Object.values(findings).reduce((sum, { byteLength }) => sum + byteLength, 0)
 
 /** Rewrites the journal, so that a torn last line is not joined to the next one. It is complete before it gets its name. */
-function begin(path: string, { records, digests, tiles }: Earlier): void {
+function begin(path: string, { records, digests, tiles }: EarlierWork): void {
   rmSync(`${path}.new`, { force: true })
   const lines = [HEAD, ...records.map(recordLine), ...digests, ...tiles.map(tileLine), '']
   write(`${path}.new`, lines.join('\n'), O_WRONLY | O_CREAT | O_EXCL)
@@ -157,16 +157,20 @@ function readLines(path: string): string[] {
 }
 
 /** What an earlier run wrote: records, and whole lines with digests. */
-interface Earlier {
+export interface EarlierWork {
   readonly records: readonly UnitRecord[]
   readonly tiles: readonly TileRecord[]
   readonly digests: readonly string[]
 }
 
-const NOTHING: Earlier = { records: [], tiles: [], digests: [] }
+const NOTHING: EarlierWork = { records: [], tiles: [], digests: [] }
 
-export function readJournal(path: string): Earlier {
-  const [first, ...lines] = readLines(path)
+export const readJournal = (path: string): EarlierWork => journalOf(readLines(path))
+
+/** The same for a journal that is not in a file. */
+export const parseJournal = (text: string): EarlierWork => journalOf(text.split('\n'))
+
+function journalOf([first, ...lines]: readonly string[]): EarlierWork {
   if (first !== HEAD) return NOTHING
   // The last line can be incomplete if the run was killed.
   const digests = lines.filter((line) => parseDigests([line]).size > 0)

@@ -30,12 +30,14 @@ export interface ClaimedOutput {
   readonly staging: Staging
   /** Absolute paths of its staged files, by `PlanOutput.files`. */
   readonly files: readonly string[]
+  /** Indexes of the files that this run makes. Default: all. */
+  readonly own?: ReadonlySet<number> | undefined
 }
 
-export function claimedOutput(plan: Plan, output: number, staging: Staging): ClaimedOutput {
+export function claimedOutput(plan: Plan, output: number, staging: Staging, own?: ReadonlySet<number>): ClaimedOutput {
   const { layout, files } = plan.outputs[output]!
   const names = files.map(({ name }) => (layout === 'file' ? path.basename(staging.output) : name))
-  return { output, staging, files: names.map((name) => path.join(staging.files, name)) }
+  return { output, staging, files: names.map((name) => path.join(staging.files, name)), own }
 }
 
 /** Gives the staged files their headers and their size. Those that leave early take less of the disk. */
@@ -44,14 +46,16 @@ export async function stageWeights(
   batch: readonly ClaimedOutput[],
   deliveries?: ExecuteOptions['deliveries'],
 ): Promise<void> {
-  for (const { output, staging, files } of batch)
+  for (const { output, staging, files, own } of batch)
     await (staging.shared ? preallocateShared : preallocate)(
       staging,
-      plan.outputs[output]!.files.map((file, index) => ({
-        ...file,
-        name: withSlashes(path.relative(staging.files, files[index]!)),
-        header: OUTPUT.write.encode(file.header),
-      })),
+      [...plan.outputs[output]!.files.entries()]
+        .filter(([index]) => own?.has(index) !== false)
+        .map(([index, file]) => ({
+          ...file,
+          name: withSlashes(path.relative(staging.files, files[index]!)),
+          header: OUTPUT.write.encode(file.header),
+        })),
       !deliveries?.get(output)?.early,
     )
 }

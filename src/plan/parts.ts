@@ -20,6 +20,8 @@ export interface PlanPart {
   digests(stored: number): boolean
   /** Indexes into `Plan.files`, sorted: what the part reads, except for what analyses and scopes read. */
   readonly files: readonly number[]
+  /** Those of them with stored tensors that no output reads and that it digests. */
+  readonly digested: readonly number[]
   /** The files that the part writes, by output: indexes into `PlanOutput.files`, sorted. */
   readonly written: ReadonlyMap<number, readonly number[]>
   readonly cost: { readonly read: number; readonly write: number; readonly tensors: number }
@@ -35,15 +37,16 @@ const SLACK = 0.05
 
 /**
  * The same plan gives the same parts on every machine. The parts are contiguous in the order in which outputs store their tensors.
- * Together they have each tensor once. Some are empty if there are more parts than tensors.
+ * Together they have each tensor once. Some are empty if there are more parts than tensors. `whole`: outputs each of whose files is
+ * written by one part only.
  */
-export function partsOf(plan: Plan, of: number): readonly PlanPart[] {
+export function partsOf(plan: Plan, of: number, whole: ReadonlySet<number> = new Set()): readonly PlanPart[] {
   const stored = storedTensors(plan)
   const items = itemsOf(plan, stored)
   const sums = new Float64Array(items.length + 1)
   for (const [index, item] of items.entries()) sums[index + 1] = sums[index]! + weightOf(item)
   const isBorder = (at: number) => fileOf(plan, items[at - 1]) !== fileOf(plan, items[at])
-  const cuts = cutsOf(sums, isBorder, of)
+  const cuts = cutsOf(sums, isBorder, cutter(plan, items, whole), of)
   const places = placesOf(plan, items)
   return Array.from({ length: of }, (_, index): PlanPart => {
     const [from, to] = [cuts[index]!, cuts[index + 1]!]
@@ -55,6 +58,13 @@ export function partsOf(plan: Plan, of: number): readonly PlanPart[] {
       digests: (number) => isOwn(places.stored.get(number)),
       get files() {
         return filesOf(plan, own, stored)
+      },
+      get digested() {
+        return filesOf(
+          plan,
+          own.filter((item) => 'stored' in item),
+          stored,
+        )
       },
       get written() {
         return writtenOf(plan, own)
@@ -75,20 +85,25 @@ export const mostParts = (plan: Plan): number =>
 const weightOf = (item: Item): number => item.read + ('write' in item ? item.write : 0)
 
 /** Borders between items, from 0 to their number: near equal sums, and between two files where that is near enough. */
-function cutsOf(sums: Float64Array, isBorder: (at: number) => boolean, of: number): number[] {
+function cutsOf(
+  sums: Float64Array,
+  isBorder: (at: number) => boolean,
+  isFree: (at: number) => boolean,
+  of: number,
+): number[] {
   const last = sums.length - 1
   const total = sums[last]!
   const share = total / of
   const cuts = [0]
   for (let part = 1; part < of; part++) {
     const ideal = (total * part) / of
-    const nearest = nearestIn(sums, ideal)
+    const nearest = freeNear(sums, ideal, isFree)
     let best = nearest
     let distance = SLACK * share
     const consider = (at: number): boolean => {
       const own = Math.abs(sums[at]! - ideal)
       if (own > SLACK * share) return false
-      if (own < distance && isBorder(at)) [best, distance] = [at, own]
+      if (own < distance && isBorder(at) && isFree(at)) [best, distance] = [at, own]
       return true
     }
     if (!isBorder(nearest)) {
@@ -98,6 +113,34 @@ function cutsOf(sums: Float64Array, isBorder: (at: number) => boolean, of: numbe
     cuts.push(Math.max(best, cuts.at(-1)!))
   }
   return [...cuts, last]
+}
+
+/** The free place whose sum is nearest. The first and the last place are free. */
+function freeNear(sums: Float64Array, ideal: number, isFree: (at: number) => boolean): number {
+  const nearest = nearestIn(sums, ideal)
+  let [before, after] = [nearest, nearest]
+  while (!isFree(before)) before--
+  while (!isFree(after)) after++
+  return ideal - sums[before]! <= sums[after]! - ideal ? before : after
+}
+
+/** Whether no file of these outputs has tensors on both sides of a place. */
+function cutter({ outputs }: Plan, items: readonly Item[], whole: ReadonlySet<number>): (at: number) => boolean {
+  if (whole.size === 0) return () => true
+  const free = new Uint8Array(items.length + 1).fill(1)
+  const filesOf = (item: Item): readonly number[] =>
+    'tensor' in item && whole.has(item.output)
+      ? outputs[item.output]!.tensors[item.tensor]!.placements.map(({ file }) => file)
+      : []
+  const last = new Map<string, number>()
+  for (const [at, item] of items.entries())
+    if ('tensor' in item) for (const file of filesOf(item)) last.set(`${item.output} ${file}`, at)
+  let until = 0
+  for (const [at, item] of items.entries()) {
+    if (at > 0 && at <= until) free[at] = 0
+    if ('tensor' in item) for (const file of filesOf(item)) until = Math.max(until, last.get(`${item.output} ${file}`)!)
+  }
+  return (at) => free[at] === 1
 }
 
 /** The first index of the nearest sum. */

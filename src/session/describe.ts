@@ -57,13 +57,15 @@ export interface DescribeOptions {
   readonly sha256: boolean
   /** By `Plan.files`: `sha256:…` of those that are not there any more. */
   readonly sumOf?: ((file: number) => string | undefined) | undefined
+  /** The same by `Plan.outputs` and `PlanOutput.files`. */
+  readonly madeSumOf?: ((output: number, file: number) => string | undefined) | undefined
 }
 
 /** The inputs of `buildLineage` for some of the outputs. */
 export async function describeOutputs(
   { plan, recipe, bindings, models }: Prepared,
   executed: Executed,
-  { digests: wanted, sha256: whole, sumOf }: DescribeOptions,
+  { digests: wanted, sha256: whole, sumOf, madeSumOf }: DescribeOptions,
 ): Promise<LineageInput[]> {
   const { steps, scopes, checks } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
@@ -90,7 +92,7 @@ export async function describeOutputs(
   }
   return mapEach(executed.outputs, 1, async ({ output, records, beside, files, evaluations }) => {
     const { files: planned, tensors } = plan.outputs[output]!
-    const written = await sums(files)
+    const written = await sums(files, (file) => madeSumOf?.(output, file))
     const permutations = madePermutations(plan, output, bindings.outputs[output]!, executed.found)
     const made: MadeOutput = {
       records,

@@ -20,7 +20,7 @@ import { kindOf } from '../steps/index.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
 import type { Published } from '../storage/remote/upload.js'
 import { describedAs, describeOutputs } from './describe.js'
-import { withDeliveries } from './destinations/deliveries.js'
+import { type Received, withDeliveries } from './destinations/deliveries.js'
 import type { HubHeads } from './destinations/open.js'
 import { addressOf, earlyOutputs, lateUploads, shownLineage, shownPlace, withWork } from './destinations/places.js'
 import { modelsHere, withoutAway } from './opened/away.js'
@@ -122,13 +122,27 @@ export const startAhead = (threads: number): void => startWorkers(threads)
  */
 export const run = (prepared: Prepared, options: RunOptions = {}): Promise<RunResult> => runWith(prepared, options, {})
 
+/** What other runs have uploaded. */
+export interface ReceivedOutputs extends Received {
+  /** Indexes of the outputs. */
+  readonly outputs: ReadonlySet<number>
+  /** `sha256:…` of a file. */
+  readonly sumOf: (output: number, file: number) => string | undefined
+}
+
 /** How to run a plan without threads, or with what other runs have done. */
 export type RunInternals = Pick<
   ExecuteOptions,
-  'openPool' | 'rangeBytes' | 'records' | 'earlier' | 'known' | 'left' | 'staged' | 'before'
+  'openPool' | 'rangeBytes' | 'records' | 'earlier' | 'known' | 'left' | 'staged'
 > & {
+  /** In place of downloads: called when the outputs' paths are claimed. */
+  readonly before?: (stream: OpenStream | undefined) => Promise<void>
   /** Called with all records of the run. */
   readonly recorded?: (records: Iterable<UnitRecord>) => void
+  /** What other runs have uploaded, of outputs whose files are not here. */
+  readonly received?: ReceivedOutputs | undefined
+  /** `Plan.files` that the run reads. Default: all. */
+  readonly reads?: ReadonlySet<number>
 }
 
 export const runWith = (prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> =>
@@ -138,7 +152,7 @@ export const runWith = (prepared: Prepared, options: RunOptions, internals: RunI
 export const settled = async (prepared: Prepared, options: RunOptions): Promise<Prepared> =>
   prepared.withRanks ? prepared.withRanks(await surveyed(prepared, options)) : prepared
 
-function surveyed(prepared: Prepared, options: RunOptions): ReturnType<typeof surveyRanks> {
+export function surveyed(prepared: Prepared, options: RunOptions): ReturnType<typeof surveyRanks> {
   const { plan, bindings } = prepared
   const { listen = () => {}, ...rest } = options
   const stream = { ...rest, listen, commands: false, finished: () => false, digests: false, sha256: false }
@@ -151,7 +165,7 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
   const started = performance.now()
   if ((options.commands ?? 'refuse') === 'refuse') refuseCommands(given.recipe)
   const prepared = withPlaces(await settled(given, options), options.work)
-  const { plan, bindings, recipe, models, lock } = prepared
+  const { plan, bindings, recipe, lock } = prepared
   const { commands = 'refuse' } = options
   const warnings: Diagnostic[] = []
   const listen: Listener = (event) => {
@@ -166,38 +180,28 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
     )
   const notice = (message: string): void => listen({ kind: 'notice', message })
   for (const message of notesOf(plan, options)) notice(message)
-  const lineages = new Map<number, Lineage>()
-  const threads = options.threads ?? availableParallelism()
   await settleOutputs(plan, bindings)
   const heads: HubHeads = new Map()
   const paths = plannedPaths(plan, bindings.outputs, recipe, { heads, notice, signal: options.signal })
   const { force = false, resume = false } = options
   await refuseSummaries(paths, plan, { force, resume })
-  if (options.resume) {
-    const { sha256 = false, signal } = options
-    const checking = { plan, bindings, models, threads, evaluated: commands === 'run', sha256, listen, signal }
-    const findings = await findFinished(checking)
-    if (!options.force) refuseOthers(bindings, findings)
-    for (const [index, finding] of findings) if ('lineage' in finding) lineages.set(index, finding.lineage)
-    if (lineages.size > 0) await refuseChanged(bindings.inputs.filter(({ state }) => state !== undefined))
-    const known = [...lineages].flatMap(([index, lineage]) => remarksIn(plan.outputs[index]!, lineage))
-    if (options.strict) refuseNonFinite(known)
-    for (const diagnostic of known) listen({ kind: 'warning', diagnostic })
-    if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
-  }
+  const lineages = options.resume ? await finishedBefore(prepared, { ...options, listen }) : new Map<number, Lineage>()
   await refusePermutationFiles(plan, bindings.outputs, (index) => lineages.has(index), { force, resume })
   let published: ReadonlyMap<number, Published> = new Map()
   if (lineages.size < plan.outputs.length) {
     const done = new Set(lineages.keys())
     const finished = (index: number): boolean => done.has(index)
-    const uploaded = earlyOutputs(plan, { ...options, commands: commands === 'run' })
+    const { received, reads, before, ...execute } = internals
+    const uploaded = received?.outputs ?? earlyOutputs(plan, { ...options, commands: commands === 'run' })
     if (options.disk !== undefined) for (const message of lateUploads(plan, uploaded)) notice(message)
-    const streamed = { ...options, commands: commands === 'run', finished, uploaded, listen }
+    const leaving = received !== undefined
+    const streamed = { ...options, commands: commands === 'run', finished, uploaded, leaving, reads, listen }
     published = await withStream(prepared, streamed, async (stream) => {
       const describe = async (executed: Executed): Promise<Description[]> => {
         internals.recorded?.(executed.records())
         const { digests = true, sha256 = false } = options
-        const made = await describeOutputs(prepared, executed, { digests, sha256, sumOf: stream?.supply.sumOf })
+        const sums = { sumOf: stream?.supply.sumOf, madeSumOf: received?.sumOf }
+        const made = await describeOutputs(prepared, executed, { digests, sha256, ...sums })
         if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
         await dropSummaries(
           paths,
@@ -210,10 +214,14 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
           return describedAs(input, addressOf(plan.outputs[input.output]!)?.name ?? path.basename(written))
         })
       }
-      const execution = { ...executeOptions(prepared, { ...options, listen }, stream), ...internals, finished }
+      const execution = {
+        ...executeOptions(prepared, { ...options, listen }, stream),
+        ...{ ...execute, finished },
+        ...(before ? { before: () => before(stream) } : {}),
+      }
       const places = stream?.bindings ?? bindings
       const early = stream ? uploaded : new Set<number>()
-      return withDeliveries(plan, places, execution, early, heads, (options) =>
+      return withDeliveries(plan, places, execution, early, received, heads, (options) =>
         executePlan(plan, places, options, describe),
       )
     })
@@ -234,6 +242,26 @@ const notesOf = (plan: Plan, { commands, work }: RunOptions): string[] => [
     ? []
     : ['--work has no effect: all outputs are on this machine']),
 ]
+
+/** The lineages of outputs that an earlier run finished. Error: `output-exists` for others that exist, without `force`. */
+async function finishedBefore(
+  { plan, bindings, recipe, models, lock }: Prepared,
+  options: RunOptions & { readonly listen: Listener },
+): Promise<Map<number, Lineage>> {
+  const { threads = availableParallelism(), commands, listen } = options
+  const lineages = new Map<number, Lineage>()
+  const { sha256 = false, signal } = options
+  const checking = { plan, bindings, models, threads, evaluated: commands === 'run', sha256, listen, signal }
+  const findings = await findFinished(checking)
+  if (!options.force) refuseOthers(bindings, findings)
+  for (const [index, finding] of findings) if ('lineage' in finding) lineages.set(index, finding.lineage)
+  if (lineages.size > 0) await refuseChanged(bindings.inputs.filter(({ state }) => state !== undefined))
+  const known = [...lineages].flatMap(([index, lineage]) => remarksIn(plan.outputs[index]!, lineage))
+  if (options.strict) refuseNonFinite(known)
+  for (const diagnostic of known) listen({ kind: 'warning', diagnostic })
+  if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
+  return lineages
+}
 
 function resultOutputs(
   { plan, bindings }: Prepared,

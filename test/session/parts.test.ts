@@ -18,7 +18,8 @@ import { finishParts } from '../../src/session/parts/finish.js'
 import { type PartChoice, type PartOptions, runPart, runPartWith } from '../../src/session/parts/part.js'
 import { plan } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
-import { enter } from '../../src/storage/local/shared/presence.js'
+import { folderPlace } from '../../src/storage/local/shared/folder.js'
+import { enter } from '../../src/storage/meeting/presence.js'
 import { bf16, f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
 import { openCounting } from '../support/pools.js'
 import { BIN, plainEnv } from '../support/terge.js'
@@ -264,10 +265,10 @@ test('what is missing or does not fit is refused', () =>
     writeFileSync(path.join(folder, 'r.yml'), SHARDED)
 
     // A part that still runs, here and on another machine.
-    const presence = await enter(work, 'part-1-of-3')
+    const presence = await enter(folderPlace(work), 'part-1-of-3')
     assert.match((await refused(finish(folder)))[1], 'part 1 of 3 is still running')
     await presence.leave()
-    const finishing = await enter(work, 'finish')
+    const finishing = await enter(folderPlace(work), 'finish')
     assert.is((await refused(part(folder, { index: 0, of: 3 })))[0], 'work-in-use')
     await finishing.leave()
 
@@ -350,7 +351,7 @@ output: out.safetensors
     assert.equal(codes, ['bad-statistics'])
   }))
 
-test('work folders of others, links and stores are refused', () =>
+test('work folders of others, links and places that are not for parts are refused', () =>
   inFolder(async (folder) => {
     prepare(folder)
     const own = path.join(folder, 'own')
@@ -361,7 +362,8 @@ test('work folders of others, links and stores are refused', () =>
     const link = path.join(folder, 'link')
     symlinkSync(own, link)
     assert.is((await go(link))[0], 'foreign-work-folder')
-    for (const address of ['s3://bucket/prefix', 'hf:org/name']) assert.is((await go(address))[0], 'bad-value')
+    for (const address of ['s3://bucket', 'hf:org/name', 'gs://bucket/prefix'])
+      assert.is((await go(address))[0], 'bad-value')
     // A run would make a folder `s3:`.
     const away = plan(path.join(folder, 'r.yml'), {
       text: 'terge: 1\nmodels: {a: a.safetensors, b: b.safetensors}\nmerge: {method: linear}\noutput: s3://bucket/x\n',

@@ -19,8 +19,8 @@ export const partFlags = {
   finish: onOff('publish the outputs of a run in parts, after checking all parts'),
   work: Flags.string({
     description:
-      'folder of unfinished work: of parts, which all machines share (default: beside the output), or of outputs for the hub or a store (default: in terge’s cache)',
-    helpValue: 'DIR',
+      'where unfinished work is: of parts, a folder that all machines share or s3://bucket/prefix (default: beside the output); of outputs for the hub or a store, a folder (default: in terge’s cache)',
+    helpValue: 'PLACE',
   }),
 }
 
@@ -37,8 +37,6 @@ export function refuseMixed(flags: PartFlags, env: NodeJS.ProcessEnv): PartChoic
   if (part !== undefined && finish) throw both('--part', '--finish', 'run all parts first, then --finish')
   if (part !== undefined && sha256)
     throw both('--part', '--sha256', 'give --sha256 to --finish, which writes the lineage')
-  if (flags.disk !== undefined && (part !== undefined || finish))
-    throw both('--disk', finish ? '--finish' : '--part', 'use more parts: each downloads only the files that it needs')
   if (flags['no-digests'] && (part !== undefined || finish))
     throw both(finish ? '--finish' : '--part', '--no-digests', 'remove --no-digests: parts are recognized by digests')
   return part === undefined ? undefined : partChoice(part, env)
@@ -53,7 +51,7 @@ export async function performPart(prepared: Prepared, part: PartChoice, flags: P
   const result = await withProgress(json, (listen, signal) =>
     runPart(prepared, part, {
       threads: threadsOf(flags),
-      ...given({ memory: flags.memory, work: flags.work }),
+      ...given({ memory: flags.memory, disk: flags.disk, work: flags.work }),
       force: flags.force,
       commands: flags['allow-commands'] ? 'run' : 'refuse',
       sync: !flags['no-sync'],

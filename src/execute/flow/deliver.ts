@@ -61,14 +61,14 @@ export async function takeDelivered(
       const found = digests && (await recordsOf(engine, output, file, digests, may))
       if (!found) continue
       for (const [unit, record] of found) engine.records.keep(unit, record)
-      taken.push(...found.map(([unit]) => unit))
+      taken.push(...found.flatMap(([unit]) => (unit.makes.length > 0 ? unit : [])))
       delivery.take(file)
     }
   }
   return taken
 }
 
-/** The records of all tensors of a file; undefined if one is missing, or lies in other files as well. */
+/** The records of all tensors of a file, and of their factorings; undefined if one is missing, or lies in other files as well. */
 async function recordsOf(
   engine: Engine,
   output: number,
@@ -89,13 +89,14 @@ async function recordsOf(
   for (const [tensor, own] of outputs) {
     const unit = units.tensor(output, tensor)
     const isWhole = own.length === plan.outputs[output]!.tensors[tensor]!.placements.length && !own.includes(undefined!)
-    // Factors that other tensors need are made again with them.
-    if (!isWhole || !claims.has(unit.key) || !may(unit) || unit.needs.some(({ kind }) => kind === 'factoring'))
-      return undefined
-    await digestInputs(engine, new Set(unit.reads))
-    const record = claims.find({ key: unit.key, inputs: records.inputsOf(unit), outputs: own })
-    if (!record) return undefined
-    found.push([unit, record])
+    if (!isWhole || !claims.has(unit.key) || !may(unit)) return undefined
+    const factorings = unit.needs.flatMap((need) => (need.kind === 'factoring' ? units.unit(need) : []))
+    await digestInputs(engine, new Set([unit, ...factorings].flatMap(({ reads }) => reads)))
+    for (const [one, outputs] of [[unit, own], ...factorings.map((one) => [one, []] as const)] as const) {
+      const record = claims.find({ key: one.key, inputs: records.inputsOf(one), outputs })
+      if (!record) return undefined
+      found.push([one, record])
+    }
   }
   return found
 }

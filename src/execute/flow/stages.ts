@@ -5,7 +5,7 @@ import type { Unit } from '../../plan/units.js'
 import { refuseInterrupted } from '../interrupted.js'
 import type { Streaming } from '../types.js'
 import type { AnalysisRoom, Judge } from '../units/analyses.js'
-import { doSharedUnit, isShared } from '../units/shared.js'
+import { doSharedUnit, isShared, needOf } from '../units/shared.js'
 import { doTensors, reuse } from '../units/tensors.js'
 import type { Engine, OutputFiles } from '../units/types.js'
 import { stageWorks } from '../units/work.js'
@@ -31,6 +31,10 @@ export async function shareInStages(batch: StagedBatch): Promise<void> {
   const { units, claims } = engine
   const isKnown = knowledge(engine, streaming)
   if (!claims.isEmpty) for (const unit of units.shared()) if (isKnown(unit)) await isShared(engine, unit)
+  // A part does not find what its tensors need.
+  const needed = engine.part && !engine.part.finds ? [...units.shared()] : []
+  const missing = needed.filter((unit) => engine.records.shared(needOf(unit)) === undefined)
+  if (missing.length > 0 && engine.left) throw engine.left(missing)
   if (!streaming.flow.stages.some(({ phase }) => phase.kind === 'statistics')) await batch.statistics()
   await doStages(batch, ({ kind }) => kind === 'statistics' || kind === 'shared')
 }
@@ -47,7 +51,18 @@ export async function mergeInStages(batch: StagedBatch): Promise<void> {
   const taken = await takeDelivered(engine, files, batch.deliveries, isKnown)
   await reuse(engine, tensors, files, isKnown, taken)
   await doStages(batch, isOwn)
+  await digestHere(batch, isOwn)
   engine.progress.end()
+}
+
+/** Digests the tensors of files that stay on this machine, as far as nothing else reads them. */
+async function digestHere(batch: StagedBatch, isOwn: (phase: Phase) => boolean): Promise<void> {
+  const { engine, streaming } = batch
+  const { flow, supply } = streaming
+  const isFirst = flow.stages.some(({ phase }) => phase.kind === 'batch' && phase.first && isOwn(phase))
+  if (!isFirst && !engine.part) return
+  const here = [...engine.plan.files.keys()].filter((file) => !supply.brings(file))
+  await doTensors(engine, batch.files, stageWorks(engine)([], here))
 }
 
 /** Does factorings only to find their ranks. `survey` does some of them. */
@@ -100,7 +115,7 @@ async function doStage({ engine, analyses, judge, statistics }: StagedBatch, { p
 
 function stagesLeft({ engine, streaming }: StagedBatch, isChosen: (phase: Phase) => boolean): Stage[] {
   const { flow, supply } = streaming
-  const { units, records, digests } = engine
+  const { units, records, digests, part } = engine
   const begin = flow.stages.findIndex(({ phase }) => isChosen(phase))
   const earlier = new Set(flow.stages.slice(0, Math.max(0, begin)).map(({ phase }) => phase))
   const isMade = ({ output, tensor }: TensorPlace): boolean =>
@@ -109,7 +124,10 @@ function stagesLeft({ engine, streaming }: StagedBatch, isChosen: (phase: Phase)
   return remaining(flow, {
     isMade,
     isPast: (phase) => earlier.has(phase) || (phase.kind === 'shared' && records.shared(phase.need) !== undefined),
-    isDigested: (file) => [...units.stored.numbersIn(file)].every((stored) => digests.get(stored) !== undefined),
+    isDigested: (file) =>
+      [...units.stored.numbersIn(file)].every(
+        (stored) => digests.get(stored) !== undefined || part?.digests(stored) === false,
+      ),
     there: supply.there(),
   })
 }

@@ -3,14 +3,15 @@
  * and reads those of all others, so that work is kept whoever did it.
  */
 import { areUnchanged, type InputState } from '../../storage/local/inputStates.js'
-import { type Journals, openJournals, readJournal } from '../journal.js'
+import { type EarlierWork, type Journals, openJournals } from '../journal.js'
 import type { UnitRecord } from '../units/records.js'
+import { parseDigests } from '../units/storedDigests.js'
 
 export interface AttemptJournal {
   /** The file of this attempt. It does not exist yet. */
   readonly own: string
-  /** The files of other attempts. */
-  readonly others: readonly string[]
+  /** What other attempts have recorded. */
+  readonly others: readonly EarlierWork[]
   /** Records of the part that are complete. */
   readonly records: readonly UnitRecord[]
 }
@@ -19,11 +20,11 @@ export interface AttemptJournal {
 export function openAttempt({ own, others, records }: AttemptJournal, inputs: () => readonly InputState[]): Journals {
   const staging = { journal: own, resumed: false }
   const journals = openJournals([{ output: 0, staging }], () => areUnchanged(inputs()))
-  const earlier = others.map(readJournal)
   return {
     ...journals,
-    found: [...records, ...earlier.flatMap((other) => other.records)],
-    tiles: earlier.flatMap((other) => other.tiles),
+    found: [...records, ...others.flatMap((other) => other.records)],
+    tiles: others.flatMap((other) => other.tiles),
+    stored: parseDigests(others.flatMap(({ digests }) => digests)),
     add: (_, record) => journals.add(0, record),
     addTiles: (_, record) => journals.addTiles(0, record),
   }

@@ -21,8 +21,10 @@ export interface DonePart {
 
 /** Where a part works. */
 export interface PartPlace {
-  /** The shared folder of an output's files. */
+  /** The folder of an output's files, which other processes can share. */
   readonly staging: (output: number) => Staging
+  /** By output, the files that it makes: indexes into `PlanOutput.files`. */
+  readonly own: (output: number) => ReadonlySet<number>
   readonly journal: AttemptJournal
 }
 
@@ -35,12 +37,12 @@ export async function executePart(
   bindings: Bindings,
   options: ExecuteOptions,
   part: Part,
-  { staging, journal }: PartPlace,
+  { staging, own, journal }: PartPlace,
 ): Promise<DonePart> {
   const { signal } = options
   try {
     await options.before?.()
-    const claimed = plan.outputs.map((_, output) => claimedOutput(plan, output, staging(output)))
+    const claimed = plan.outputs.map((_, output) => claimedOutput(plan, output, staging(output), own(output)))
     const run = await openRun(
       plan,
       bindings,
@@ -52,21 +54,23 @@ export async function executePart(
       },
     )
     try {
-      const own = run.batches.filter((batch) =>
+      const made = run.batches.filter((batch) =>
         batch.some(({ output }) => plan.outputs[output]!.tensors.some((_, tensor) => part.owns(output, tensor))),
       )
       // Stored tensors that are only digested belong to no batch.
-      const batches = own.length > 0 ? own : run.batches.slice(0, 1)
+      const batches = made.length > 0 ? made : run.batches.slice(0, 1)
       for (const batch of batches) await doBatch({ ...run, batches }, batch, bindings, options)
       // Digests may be of other content than what units were computed from.
       await refuseChanged(run.inputs())
       if (signal?.aborted) throw interrupted()
       const { records, digests } = run.works
-      const states = run.inputs()
+      // Files that come and go are not among them.
+      const states = new Map(run.inputs().map(({ path, state }) => [path, state]))
+      const stay = (file: number) => options.streaming?.supply.brings(file) !== true
       return {
         records: [...records.all()],
         digests: [...digests.all()],
-        states: plan.files.map((_, file) => states[file]?.state),
+        states: bindings.files.map((path, file) => (stay(file) ? states.get(path) : undefined)),
       }
     } finally {
       await run.analyses.close()

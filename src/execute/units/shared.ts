@@ -26,9 +26,11 @@ export async function doSharedUnit(engine: Engine, unit: Unit, analyses: Analysi
 
 /** Whether a unit has a record, of this run or of an earlier one. */
 export async function isShared(engine: Engine, unit: Unit): Promise<boolean> {
-  const need = { kind: unit.kind as Need['kind'], index: indexOf(unit) }
-  return engine.records.shared(need) !== undefined || (await takenOver(engine, unit))
+  return engine.records.shared(needOf(unit)) !== undefined || (await takenOver(engine, unit))
 }
+
+/** How tensors refer to an analysis or a scope. */
+export const needOf = (unit: Unit): Need => ({ kind: unit.kind as Need['kind'], index: indexOf(unit) })
 
 /** Whether a record of an earlier run is valid and was reused. */
 async function takenOver(engine: Engine, unit: Unit): Promise<boolean> {

@@ -48,10 +48,11 @@ function* digestUnit(engine: Engine, unit: Unit): Generator<Job> {
 
 /** Makes the work of stages from their tensors and from the files whose tensors are all to be digested. */
 export function stageWorks(engine: Engine): (tensors: readonly TensorPlace[], files: readonly number[]) => TensorWork {
-  const { units, digests } = engine
+  const { units, digests, part } = engine
   const unread = new Map<number, Unit[]>()
   if (digests.enabled)
     for (const unit of units.digests()) {
+      if (part && !part.digests(unit.reads[0]!)) continue
       const { file } = units.stored.placeOf(unit.reads[0]!)
       const own = unread.get(file) ?? []
       unread.set(file, own)
@@ -60,7 +61,7 @@ export function stageWorks(engine: Engine): (tensors: readonly TensorPlace[], fi
   function* rest(files: readonly number[]): Generator<Job> {
     for (const file of files) {
       for (const unit of unread.get(file) ?? []) yield* digestUnit(engine, unit)
-      yield* digestsOf(engine, units.stored.numbersIn(file))
+      if (!part) yield* digestsOf(engine, units.stored.numbersIn(file))
     }
   }
   return (tensors, files) => ({ tensors, rest: () => rest(files) })

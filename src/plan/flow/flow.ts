@@ -23,7 +23,7 @@ function staged(
   things: Things,
   phases: readonly PhasePieces[],
   again: boolean,
-  { digests = true }: FlowOptions,
+  { digests = true, part }: FlowOptions,
 ): Flow {
   const uses = phases.map(({ pieces }) => new Set(pieces.flatMap((piece) => piece.things)))
   const digestedIn = digestPhases(phases, uses)
@@ -53,7 +53,7 @@ function staged(
         pieces: step.pieces.map((piece) => ({ ...pieces[piece]!, contents: pieces[piece]!.things.filter(isRead) })),
         needs: filesOf(step.opens),
         last: filesOf(step.closes),
-        digests: digests ? filesOf(digested) : [],
+        digests: digests ? filesOf(digested).filter((file) => part?.digested.has(file) !== false) : [],
         complete: step.closes.flatMap((thing) => things.written[thing] ?? []),
         beside: [...begun].reduce((sum, thing) => sum + things.sizes[thing]!, 0),
       })

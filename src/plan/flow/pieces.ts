@@ -69,7 +69,7 @@ export interface PhasePieces {
 
 /** The phases of a run, in its order: what many tensors need, then the outputs. */
 export function phasesOf(plan: Plan, things: Things, options: FlowOptions): PhasePieces[] {
-  const { finished = () => false, digests = true, survey } = options
+  const { finished = () => false, digests = true, survey, part } = options
   const reads = readerOf(plan, things)
   const all = [...things.sizes.keys()].filter((thing) => things.files[thing]!.length > 0)
   const open = [...plan.outputs.keys()].filter((output) => !finished(output))
@@ -81,13 +81,15 @@ export function phasesOf(plan: Plan, things: Things, options: FlowOptions): Phas
   const phases: PhasePieces[] = []
   const statistics = union(
     (survey ? [] : open).flatMap((output) =>
-      plan.outputs[output]!.tensors.flatMap(({ expr }) =>
-        partsOf([expr]).flatMap((part) => (part.kind === 'merge' ? (part.statistics ?? []).map(reads) : [])),
+      plan.outputs[output]!.tensors.flatMap(({ expr }, tensor) =>
+        part && !part.finds && !part.owns(output, tensor)
+          ? []
+          : partsOf([expr]).flatMap((one) => (one.kind === 'merge' ? (one.statistics ?? []).map(reads) : [])),
       ),
     ),
   )
   if (statistics.length > 0) phases.push(whole({ kind: 'statistics' }, statistics))
-  if (plan.analyses.length + plan.scopes.length > 0)
+  if (plan.analyses.length + plan.scopes.length > 0 && part?.finds !== false)
     for (const { id } of planUnits(plan).shared()) {
       const need = needOf(id)
       // The output is made with each of the candidates, and every file is digested then.
@@ -103,12 +105,21 @@ export function phasesOf(plan: Plan, things: Things, options: FlowOptions): Phas
     })
     return [...phases, { phase: { kind: 'survey' }, pieces }]
   }
-  const first = batches.findIndex(([output]) => !plan.outputs[output!]!.check)
+  if (part?.finds) return phases
+  const owned = batches.map((outputs) => piecesOf(plan, things, outputs, reads, options))
+  const first = part
+    ? Math.max(
+        0,
+        owned.findLastIndex(({ length }) => length > 0),
+      )
+    : batches.findIndex(([output]) => !plan.outputs[output!]!.check)
+  const digested = part && new Set([...part.digested].flatMap((file) => things.contentOf(file) ?? []))
   for (const [batch, outputs] of batches.entries()) {
-    const pieces = piecesOf(plan, things, outputs, reads, options)
+    const pieces = owned[batch]!
     // The lineage of the first output that is published has the digests of all files.
     const seen = new Set([...phases.flatMap((phase) => phase.pieces), ...pieces].flatMap((piece) => piece.things))
-    const unread = digests && batch === first ? all.filter((thing) => !seen.has(thing)) : []
+    const unread =
+      digests && batch === first ? all.filter((thing) => !seen.has(thing) && digested?.has(thing) !== false) : []
     phases.push({
       phase: { kind: 'batch', outputs, first: batch === first },
       pieces: [...pieces, ...unread.map((thing) => ({ things: [thing], tensors: [] }))],
@@ -127,12 +138,12 @@ function piecesOf(
   things: Things,
   outputs: readonly number[],
   reads: (expr: Expr) => readonly number[],
-  { own = () => true }: FlowOptions,
+  { part }: FlowOptions,
 ): Piece[] {
   const pieces = new Map<string, { things: readonly number[]; tensors: TensorPlace[] }>()
   for (const output of outputs)
     for (const [tensor, { expr, placements }] of plan.outputs[output]!.tensors.entries()) {
-      if (!own(output, tensor)) continue
+      if (part && !part.owns(output, tensor)) continue
       const written = placements.flatMap(({ file }) => things.writtenOf(output, file) ?? [])
       const needed = written.length === 0 ? reads(expr) : union([reads(expr), written])
       const key = needed.join()

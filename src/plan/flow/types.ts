@@ -70,6 +70,16 @@ export interface FlowOptions {
   readonly finished?: (output: number) => boolean
   /** A survey of these factorings in place of outputs: indexes into `Plan.factorings`. */
   readonly survey?: readonly number[]
-  /** Whether a tensor is to be made. Default: all are. */
-  readonly own?: (output: number, tensor: number) => boolean
+  /** One of several runs that share the work. Absent: all of it. */
+  readonly part?: FlowPart
+}
+
+/** What one of several runs does. */
+export interface FlowPart {
+  /** Whether it does the analyses and scopes, and no tensors. Other parts use their results. */
+  readonly finds: boolean
+  /** Whether it makes a tensor. */
+  owns(output: number, tensor: number): boolean
+  /** `Plan.files` with stored tensors that no output reads and that it digests. */
+  readonly digested: ReadonlySet<number>
 }

@@ -1,5 +1,7 @@
 /** Uploads the outputs of a run that are not on this machine, and keeps a record of that for a resume. */
 import path from 'node:path'
+import { eachOf } from '../../core/collections/eachOf.js'
+import type { Fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import type { Listener } from '../../execute/events.js'
 import type { Bindings, Delivery, ExecuteOptions } from '../../execute/types.js'
@@ -21,20 +23,34 @@ import { type HubHeads, openDestination, smallNames, weightNames } from './open.
 import { addressOf } from './places.js'
 import { notePublished } from './published.js'
 
+/** Questions at the same time. */
+const PARALLEL = 4
 /** Milliseconds between records of parts. A file's upload is recorded at once. */
 const PAUSE = 2000
 /** In bytes. The largest tokenizers have about 40 MB, and lineages of many tensors some hundred. */
 const MOST_SMALL = 2 ** 31
 
+/** What the parts of a run have uploaded. */
+export interface Received {
+  /** By output. */
+  readonly of: (output: number) => Earlier | undefined
+  /** The error for uploads that are no longer there. */
+  readonly lost: (output: number, receipts: readonly Receipt[]) => Fault
+  /** Called when files can become visible. */
+  readonly publishing: () => Promise<void>
+}
+
 /**
  * Executes a plan whose outputs can be elsewhere: checks their places before anything is read, and removes uploads whose work is not
- * kept after a failure. `early`: outputs whose files leave as soon as they are complete. Returns what was published, by output.
+ * kept after a failure. `early`: outputs whose files leave as soon as they are complete. `received`: what parts have uploaded. Returns
+ * what was published, by output.
  */
 export async function withDeliveries(
   { outputs, digest }: Plan,
   bindings: Bindings,
   execution: ExecuteOptions,
   early: ReadonlySet<number>,
+  received: Received | undefined,
   heads: HubHeads,
   work: (options: ExecuteOptions) => Promise<void>,
 ): Promise<ReadonlyMap<number, Published>> {
@@ -46,8 +62,10 @@ export async function withDeliveries(
     if (!address || finished(index)) continue
     const destination = await openDestination(output, address, { force, notice, heads })
     const local = bindings.outputs[index]!
-    const earlier = await readReceipts(placeOf(local, output.layout).uploads)
-    const one = { index, output, address, destination, local, plan: digest, earlier, early: early.has(index) }
+    const ofParts = received?.of(index)
+    const earlier = ofParts ?? (await readReceipts(placeOf(local, output.layout).uploads))
+    const ofRun = { index, output, address, destination, local, plan: digest, earlier, early: early.has(index) }
+    const one = ofParts ? { ...ofRun, received } : ofRun
     opened.push(openOne(one, execution))
   }
   if (opened.length > 0) await executeOpened(opened, execution, work)
@@ -91,6 +109,8 @@ interface Opening {
   readonly earlier: Earlier
   /** Whether files are uploaded as soon as they are complete. */
   readonly early: boolean
+  /** If its files come from parts. */
+  readonly received?: Received | undefined
 }
 
 interface Opened {
@@ -143,7 +163,7 @@ function receiptsIn(record: string, { receipts, publishing: before }: Earlier): 
 }
 
 function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): Opened {
-  const { index, output, address, destination, local, plan, earlier, early } = opening
+  const { index, output, address, destination, local, plan, earlier, early, received } = opening
   const record = placeOf(local, output.layout).uploads
   const { held, note, ...receipts } = receiptsIn(record, resume ? earlier : { receipts: [], publishing: false })
   const names = weightNames(output, address)
@@ -172,6 +192,7 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
     for (const name of smallNames(output, address))
       small.push({ name, content: await readRegular(stagedAt(folder, name), { most: MOST_SMALL }) })
     await receipts.publish()
+    await received?.publishing()
     const whole = names.map((name) => held.get(name)!)
     published = await destination.publish(whole, small, signal)
     await notePublished(local, plan, whole, small)
@@ -194,15 +215,20 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
     ...{ index, delivery, broken: () => broken, published: () => published },
     async begin() {
       await destination.begin(receipts.earlier(), signal)
-      for (const receipt of held.values())
-        if (receipt.digests && !(early && (await destination.holds(receipt, signal))))
-          held.set(receipt.name, withoutDigests(receipt))
+      const lost: Receipt[] = []
+      await eachOf([...held.values()], PARALLEL, async (receipt) => {
+        if (receipt.digests && !(early && (await destination.holds(receipt, signal)))) lost.push(receipt)
+      })
+      if (lost.length > 0 && received) throw received.lost(index, lost)
+      for (const receipt of lost) held.set(receipt.name, withoutDigests(receipt))
     },
     dropEarlier: async () => {
       if (!resume) await destination.abort(earlier.receipts)
     },
     failed: async () => {
-      if (held.size > 0 && !published && !(await exists(record))) await destination.abort([...held.values()])
+      // What parts have uploaded is theirs.
+      if (held.size > 0 && !published && !received && !(await exists(record)))
+        await destination.abort([...held.values()])
     },
   }
 }
@@ -210,7 +236,7 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
 const sum = (files: PlanOutput['files']): number => files.reduce((bytes, { size }) => bytes + size, 0)
 
 /** Reports how much of an output is uploaded. */
-function uploadProgress(listen: Listener, total: number): { add(bytes: number): void; end(): void } {
+export function uploadProgress(listen: Listener, total: number): { add(bytes: number): void; end(): void } {
   let [sent, most] = [0, 0]
   const say = (done: number): void =>
     listen({

@@ -20,6 +20,8 @@ const NAMES = [SUMMARY.csv, SUMMARY.json]
 
 /** The summary of one path. */
 export interface RemoteSummary {
+  /** The local path beside which runs note what they publish. */
+  readonly local: string
   /** Errors: `output-exists`, those of the place. */
   readonly refuse: (plan: Plan, options: { readonly force: boolean; readonly resume: boolean }) => Promise<void>
   /** Removes an old one. */
@@ -34,6 +36,7 @@ export function remoteSummary(address: OutputAddress, point: string, reach: Reac
   let isDropped = false
   const open = (force: boolean): Promise<Destination> => openSmall(address, NAMES, { force, notice, heads })
   return {
+    local,
     async refuse(plan, { force, resume }) {
       const own = resume && !force && (await hasPublished(plan, local, await open(true), signal))
       await (await open(force || own)).begin({ receipts: [], publishing: false }, signal)

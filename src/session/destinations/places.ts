@@ -17,12 +17,12 @@ import { workRoot } from '../../storage/local/cacheRoot.js'
 export const addressOf = (output: PlanOutput): OutputAddress | undefined => outputAddress(output.path)
 
 /** The folder of `work`. Error: `bad-value` for an address. */
-export function workPath(work: string): string {
+function workPath(work: string): string {
   if (addressIn(work) === undefined) return path.resolve(work)
   throw fault(
     'bad-value',
     `--work ${work}: a work folder must be on a file system`,
-    'write the path of a folder; parts on several machines need one that all of them share',
+    'write the path of a folder; only runs in parts (--part, --finish) can meet in an S3 store',
   )
 }
 

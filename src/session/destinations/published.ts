@@ -25,6 +25,9 @@ const MOST_RECORD = 256 * 2 ** 20
 const recordOf = (local: string): string => path.join(path.dirname(local), 'published')
 const lineageOf = (local: string): string => path.join(path.dirname(local), 'lineage.json')
 
+/** The files that say what was published, the lineage first. */
+export const publishedFiles = (local: string): readonly string[] => [lineageOf(local), recordOf(local)]
+
 /** Notes that an output with this local path is published. The last small file is its lineage. */
 export async function notePublished(
   local: string,

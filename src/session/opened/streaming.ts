@@ -6,7 +6,7 @@ import type { Listener } from '../../execute/events.js'
 import type { Bindings, Streaming } from '../../execute/types.js'
 import { openFactorings } from '../../execute/units/survey.js'
 import { flowOf } from '../../plan/flow/flow.js'
-import type { Flow, FlowOptions } from '../../plan/flow/types.js'
+import type { Flow, FlowOptions, FlowPart } from '../../plan/flow/types.js'
 import type { Plan } from '../../plan/types.js'
 import { earlyOutputs, lateUploads } from '../destinations/places.js'
 import type { Prepared } from '../plan.js'
@@ -27,6 +27,12 @@ export interface StreamOptions {
   readonly survey?: readonly number[]
   /** Outputs whose files leave this machine when they are complete. Default: none. */
   readonly uploaded?: ReadonlySet<number>
+  /** Whether files leave although the disk is not limited. */
+  readonly leaving?: boolean
+  /** One of several runs that share the work. */
+  readonly part?: FlowPart
+  /** `Plan.files` that the run reads. Default: all. */
+  readonly reads?: ReadonlySet<number> | undefined
   readonly listen: Listener
   readonly signal?: AbortSignal | undefined
 }
@@ -50,7 +56,8 @@ export async function withStream<T>(
   const { disk, resume = false } = options
   const isRemote = [...prepared.models.values()].some(({ checkpoint }) => checkpoint.revision !== undefined)
   if (isRemote && !resume) await sweepSupplies()
-  const stream = disk === undefined ? undefined : await openStream(prepared, disk, options)
+  const inStages = disk !== undefined || (options.leaving === true && (options.uploaded?.size ?? 0) > 0)
+  const stream = inStages ? await openStream(prepared, disk, options) : undefined
   let isDone = false
   try {
     const result = await work(stream)
@@ -62,18 +69,25 @@ export async function withStream<T>(
 }
 
 /** Undefined if everything is on this machine. */
-async function openStream(sources: Prepared, disk: number, options: StreamOptions): Promise<OpenStream | undefined> {
+async function openStream(
+  sources: Prepared,
+  limit: number | undefined,
+  options: StreamOptions,
+): Promise<OpenStream | undefined> {
   const { bindings } = sources
   const { digests = true, sha256 = false, resume = false, finished, uploaded = new Set(), survey } = options
-  const { listen, signal } = options
-  const away = await awayFiles(sources)
+  const { listen, signal, part, reads } = options
+  const disk = limit ?? Number.POSITIVE_INFINITY
+  const all = limit === undefined ? [] : await awayFiles(sources)
+  const away = reads ? all.filter(({ file }) => reads.has(file)) : all
   if (away.length + uploaded.size === 0) {
     // A survey is followed by a run, which says so.
     const message = '--disk has no effect: all files of the models are on this machine'
-    if (!survey) listen({ kind: 'notice', message })
+    if (!survey && all.length === 0) listen({ kind: 'notice', message })
     return undefined
   }
-  const bounds = { disk, digests, finished, uploaded, commands: options.commands, ...(survey ? { survey } : {}) }
+  const narrowed = { ...(survey ? { survey } : {}), ...(part ? { part } : {}) }
+  const bounds = { disk, digests, finished, uploaded, commands: options.commands, ...narrowed }
   const { plan, flow } = boundedFlow(sources, away, bounds)
   if (flow.leastDisk > disk) throw tooSmall(sources, plan, flow, disk)
   const supply = await openSupply(away, { disk, resume, sha256, listen, signal })

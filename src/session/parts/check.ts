@@ -21,7 +21,9 @@ import { type PlanOptions, type Prepared, plan as planRecipe } from '../plan.js'
 import { load, type RecipeSource } from '../recipe.js'
 import { type RunOptions, refuseCommands } from '../run.js'
 import { plannedPaths, refuseSummaries } from '../summaries.js'
-import { partsIn, refuseOtherCount, refuseOutputs, refuseWithoutWork, workFolderOf } from './work.js'
+import { isPublishing } from './arrived.js'
+import { meetingPlace, storeOf } from './place.js'
+import { partsIn, refuseOtherCount, refuseOutputs } from './work.js'
 
 /** How the parts will run. */
 export type CheckOptions = PlanOptions &
@@ -55,7 +57,7 @@ export async function checkParts(
     const { recipe, diagnostics } = load(source, options)
     if (!recipe || hasErrors(diagnostics)) throw new Fault(diagnostics)
     if (commands === 'refuse') refuseCommands(recipe)
-    refuseWithoutWork(outputAddress(recipe.outputs[0]!.path), options.work)
+    storeOf(options.work, recipe.outputs)
     return { diagnostics, notes: [] }
   }
   const prepared = await planRecipe(source, options)
@@ -121,7 +123,6 @@ function refuseMemory(plan: Plan, { threads = availableParallelism(), memory }: 
 async function refusePlaces(prepared: Prepared, parts: number, options: CheckOptions): Promise<string[]> {
   const { plan, bindings, recipe } = prepared
   const { force = false, signal } = options
-  const work = workFolderOf(prepared, options.work)
   const reach: Reach = { heads: new Map(), notice: () => {}, signal }
   const paths = plannedPaths(plan, bindings.outputs, recipe, reach)
   const refused: Diagnostic[] = []
@@ -140,13 +141,18 @@ async function refusePlaces(prepared: Prepared, parts: number, options: CheckOpt
       refused.push(...error.diagnostics)
     })
   if (refused.length > 0) throw new Fault(refused)
-  const bound = await partsIn(work, plan)
-  if (bound !== undefined) refuseOtherCount(work, bound, parts)
+  let publishing = false
+  const work = async (): Promise<void> => {
+    const place = await meetingPlace(prepared, options.work)
+    const bound = await partsIn(place, plan)
+    if (bound !== undefined) refuseOtherCount(place, bound, parts)
+    publishing = bound !== undefined && (await isPublishing(place))
+  }
   const places = plan.outputs.flatMap((output) => {
     const address = addressOf(output)
     const begin = async (to: OutputAddress): Promise<void> => {
       const destination = await openDestination(output, to, { force, notice: () => {} })
-      await destination.begin({ receipts: [], publishing: false }, signal)
+      await destination.begin({ receipts: [], publishing, inParts: true }, signal)
     }
     return address ? [{ shown: output.path, begin: () => begin(address) }] : []
   })
@@ -154,7 +160,7 @@ async function refusePlaces(prepared: Prepared, parts: number, options: CheckOpt
     remote && evaluated ? [{ shown: folder, begin: () => remote.refuse(plan, { force, resume: true }) }] : [],
   )
   const notes: string[] = []
-  for (const { shown, begin } of [...places, ...summaries])
+  for (const { shown, begin } of [{ shown: options.work ?? 'the work folder', begin: work }, ...places, ...summaries])
     await begin().catch((error: unknown) => {
       if (!isWithout(error) || options.elsewhere !== true) throw error
       notes.push(`${shown} is not checked: this machine has no credentials for it`)

@@ -1,19 +1,26 @@
 /** Checks that all parts of a run are there, and publishes its outputs. */
-import { type Fault, fault } from '../../core/diagnostics.js'
+import { mapEach } from '../../core/collections/eachOf.js'
+import { Fault, fault } from '../../core/diagnostics.js'
 import { counted, formatCount } from '../../core/words.js'
 import { statisticsFiles } from '../../execute/schedule/statistics.js'
 import type { ExecuteOptions } from '../../execute/types.js'
-import { partsOf } from '../../plan/parts.js'
+import { type PlanPart, partsOf } from '../../plan/parts.js'
 import { storedTensors } from '../../plan/stored.js'
 import type { Plan } from '../../plan/types.js'
 import type { Unit } from '../../plan/units.js'
-import { outputFolder, removeShared, uploadsFolder } from '../../storage/local/shared/folder.js'
-import { enter, othersIn } from '../../storage/local/shared/presence.js'
-import { addressOf } from '../destinations/places.js'
+import { outputFolder, uploadsFolder } from '../../storage/local/shared/folder.js'
+import { enter, othersIn } from '../../storage/meeting/presence.js'
+import type { MeetingPlace } from '../../storage/meeting/types.js'
+import { addressOf, withWork } from '../destinations/places.js'
+import { withoutAway } from '../opened/away.js'
 import { fetchModels } from '../opened/models.js'
 import type { Prepared } from '../plan.js'
 import { type RunOptions, type RunResult, runWith } from '../run.js'
-import type { PartRecord } from './records.js'
+import { abortUnused, arrivals, isComplete, isPublishing, receivedFrom } from './arrived.js'
+import { sentByAttempts } from './attempts.js'
+import { leavingOutputs, meetingPlace } from './place.js'
+import { bringPublished, keepPublished } from './published.js'
+import type { PartRecord, SentFile } from './records.js'
 import {
   ANALYSE,
   certainDigests,
@@ -24,12 +31,11 @@ import {
   partText,
   rankedBy,
   recordIn,
-  workFolderOf,
 } from './work.js'
 
 /** How to finish parts. `resume` is of no use: an interrupted `finishParts` always continues. */
-export type FinishOptions = Omit<RunOptions, 'resume' | 'disk'> & {
-  /** The folder that all machines share. Default: one beside the first output. */
+export type FinishOptions = Omit<RunOptions, 'resume'> & {
+  /** Where parts meet: a folder that all machines share, or `s3://bucket/prefix`. Default: a folder beside the first output. */
   readonly work?: string
 }
 
@@ -54,25 +60,25 @@ export async function finishPartsWith(
   if (options.digests === false)
     throw fault('contradiction', 'parts are recognized by digests, which --no-digests skips', 'remove --no-digests')
   const { plan } = given
-  const work = workFolderOf(given, asked)
-  const of = await partsIn(work, plan)
+  const place = await meetingPlace(given, asked)
+  const uploads = plan.outputs.some(addressOf) && place.folder !== undefined ? uploadsFolder(place.folder) : undefined
+  const own = { ...options, resume: true, ...(uploads === undefined ? {} : { work: uploads }) }
+  await bringPublished(given, place, uploads)
+  const of = await partsIn(place, plan)
   // The outputs can be finished already: then nothing else is needed.
-  if (of === undefined)
-    return runWith(
-      given,
-      { ...options, resume: true },
-      {
-        ...internals,
-        before: async () => {
-          throw noPart(work)
-        },
-      },
-    )
-  const presence = await enter(work, 'finish')
+  if (of === undefined) {
+    const before = async () => {
+      throw noPart(place)
+    }
+    const result = await runWith(given, own, { ...internals, before })
+    if (await place.isThere()) await keepPublished(given, place, uploads)
+    return result
+  }
+  const presence = await enter(place, 'finish')
   try {
-    await refuseRunning(work, presence, options)
-    const result = await publish(given, work, of, options, internals)
-    await removeShared(work)
+    await refuseRunning(place, presence, options)
+    const result = await publish(given, place, of, own, internals)
+    await keepPublished(given, place, uploads)
     return result
   } finally {
     await presence.leave()
@@ -81,62 +87,98 @@ export async function finishPartsWith(
 
 /** Parts that still write would write into published outputs. Error: `work-in-use`. */
 async function refuseRunning(
-  work: string,
+  place: MeetingPlace,
   presence: Awaited<ReturnType<typeof enter>>,
   { listen, signal }: Pick<RunOptions, 'listen' | 'signal'>,
 ): Promise<void> {
+  const { reference } = place
   const waiting = (hosts: readonly string[]) =>
     listen?.({ kind: 'notice', message: `waiting to see whether processes on ${hosts.join(', ')} still work on parts` })
-  const [one] = await othersIn(work, presence, (role) => role !== ANALYSE, { waiting, signal })
+  const [one] = await othersIn(place, presence, (role) => role !== ANALYSE, { waiting, signal })
   if (!one) return
   throw fault(
     'work-in-use',
     one.role === 'finish'
-      ? `${work}: another run on ${one.host} is finishing the parts`
-      : `${work}: ${one.role.replaceAll('-', ' ')} is still running on ${one.host}`,
+      ? `${reference}: another run on ${one.host} is finishing the parts`
+      : `${reference}: ${one.role.replaceAll('-', ' ')} is still running on ${one.host}`,
     'wait for it to end, then run --finish again',
   )
 }
 
 async function publish(
   given: Prepared,
-  work: string,
+  place: MeetingPlace,
   of: number,
   options: RunOptions,
   internals: Pick<ExecuteOptions, 'openPool'>,
 ): Promise<RunResult> {
-  const found = needsAnalyses(given) ? await recordIn(work, given.plan, ANALYSE, ANALYSE) : undefined
+  const { digest } = given.plan
+  const analysed = { digest, plan: given.plan, part: ANALYSE }
+  const found = needsAnalyses(given) ? await recordIn(place, ANALYSE, analysed) : undefined
   if (!found && needsAnalyses(given)) throw analysisMissing('are missing')
   const prepared = await rankedBy(given, found)
   const { plan, bindings, recipe } = prepared
-  const parts: PartRecord[] = []
-  const missing: number[] = []
-  for (let index = 0; index < of; index++) {
-    const record = await recordIn(work, given.plan, partName(index, of), partText(index, of))
-    if (record) parts.push(record)
-    else missing.push(index)
-  }
-  if (missing.length > 0) throw partsMissing(missing, of, 'not done')
-  const all = [...(found ? [found] : []), ...parts]
-  const known = new Map(all.flatMap((record) => [...certainDigests(prepared, record)]))
-  const { listen = () => {}, signal } = options
-  return runWith(
-    prepared,
-    { ...options, resume: true, ...(plan.outputs.some(addressOf) ? { work: uploadsFolder(work) } : {}) },
-    {
+  const leaving = leavingOutputs(plan, place)
+  const all = partsOf(plan, of, leaving)
+  const parts = await recordsOf(place, { digest, plan }, all, leaving)
+  const sent = parts.flatMap((record) => record.sent)
+  const every = [...(found ? [found] : []), ...parts]
+  const known = new Map(every.flatMap((record) => [...certainDigests(prepared, record)]))
+  const { listen = () => {}, signal, sync = true } = options
+  const lost = (files: readonly SentFile[]) => uploadsLost(plan, all, files)
+  const received = receivedFrom(plan, sent, { place, publishing: await isPublishing(place) }, lost)
+  const outputs = withWork(plan, bindings.outputs, options.work)
+  const arriving = arrivals({ plan, outputs, place, sent, sync, listen, signal, lost })
+  const reads = options.sha256 ? new Set(plan.files.keys()) : filesToRead(plan, known)
+  await arriving.open()
+  try {
+    const result = await runWith(prepared, options, {
       ...internals,
-      records: all.flatMap(({ records }) => records),
+      records: every.flatMap(({ records }) => records),
       known,
-      left: (units) => notDone(plan, of, units),
-      staged: (output) => (output < plan.outputs.length ? outputFolder(work, output) : undefined),
-      async before() {
+      ...{ reads, received },
+      left: (units) => notDone(all, plan, units),
+      staged: (output) => (output < plan.outputs.length ? stagedAt(output) : undefined),
+      async before(stream) {
+        await arriving.bring()
         listen({ kind: 'notice', message: `reading back what ${counted(of, 'part')} wrote` })
         // Files whose digests are certain are not needed here.
-        const models = modelsWith(prepared, options.sha256 ? bindings.files.keys() : filesToRead(plan, known))
-        await fetchModels(models, { listen, ...(signal ? { signal } : {}) }, recipe)
+        const models = modelsWith(prepared, reads)
+        await fetchModels(withoutAway(models, stream?.away ?? []), { listen, ...(signal ? { signal } : {}) }, recipe)
       },
-    },
-  )
+    })
+    await abortUnused(plan, await sentByAttempts(place, { digest, plan }), sent)
+    await arriving.remove()
+    return result
+  } catch (error) {
+    const code = error instanceof Fault ? error.diagnostics[0]?.code : undefined
+    // What was brought may be what is wrong.
+    if (code === 'part-missing') await arriving.remove()
+    throw code === 'upload-lost' ? lostMeanwhile(error as Fault) : error
+  }
+
+  function stagedAt(output: number): string | undefined {
+    if (leaving.has(output)) return arriving.folder(output)
+    return outputFolder(place.folder!, output)
+  }
+}
+
+/** The records of all parts. Error: `part-missing`. */
+async function recordsOf(
+  place: MeetingPlace,
+  about: { readonly digest: string; readonly plan: Plan },
+  parts: readonly PlanPart[],
+  leaving: ReadonlySet<number>,
+): Promise<PartRecord[]> {
+  const of = parts.length
+  const found = await mapEach(parts, AT_ONCE, async (part) => {
+    const { index } = part
+    const record = await recordIn(place, partName(index, of), { ...about, part: partText(index, of) })
+    return record && isComplete(about.plan, part, record, leaving) ? record : undefined
+  })
+  const missing = parts.flatMap(({ index }) => (found[index] ? [] : index))
+  if (missing.length > 0) throw partsMissing(missing, of, 'not done')
+  return found.flatMap((record) => record ?? [])
 }
 
 /** Files with tensors whose digests are not known, and those that checks of alignments and statistics read. */
@@ -148,10 +190,9 @@ function filesToRead(plan: Plan, known: ReadonlyMap<number, string>): Set<number
 }
 
 /** The error about units that no valid record exists for. */
-function notDone(plan: Plan, of: number, units: readonly Unit[]): Fault {
+function notDone(parts: readonly PlanPart[], plan: Plan, units: readonly Unit[]): Fault {
   const [first] = units
   if (first!.makes.length === 0) return analysisMissing('were found with other inputs')
-  const parts = partsOf(plan, of)
   const owners = new Set(
     units.flatMap(({ makes: [made] }) => parts.findIndex((part) => part.owns(made!.output, made!.tensor))),
   )
@@ -159,11 +200,34 @@ function notDone(plan: Plan, of: number, units: readonly Unit[]): Fault {
   const { name } = plan.outputs[output]!.tensors[tensor]!
   return partsMissing(
     [...owners].sort((a, b) => a - b),
-    of,
+    parts.length,
     `not valid: the inputs or the bytes of ${formatCount(units.length)} of their tensors, such as ${name}, differ from what was recorded`,
   )
 }
 
+/** The error about files that are no longer where parts have uploaded them. */
+function uploadsLost({ outputs }: Plan, parts: readonly PlanPart[], files: readonly SentFile[]): Fault {
+  const owners = files.flatMap(({ output, file }) =>
+    parts.flatMap(({ index, written }) => (written.get(output)?.includes(file) ? index : [])),
+  )
+  const { output, file } = files[0]!
+  const name = outputs[output]!.files[file]!.name
+  return partsMissing(
+    [...new Set(owners)].sort((a, b) => a - b),
+    parts.length,
+    `not valid: the uploads of ${counted(files.length, 'file')}, such as ${name}, are no longer there`,
+  )
+}
+
+/** An upload that was there when the run began. */
+const lostMeanwhile = ({ diagnostics, exit }: Fault): Fault =>
+  new Fault(
+    diagnostics.map((one) => ({ ...one, hint: 'run --finish again: it names the part that must be run again' })),
+    exit,
+  )
+
+/** Records that are read at the same time. */
+const AT_ONCE = 8
 const LISTED = 20
 
 function partsMissing(parts: readonly number[], of: number, what: string): Fault {
@@ -197,5 +261,5 @@ const analysisMissing = (what: string): Fault =>
     1,
   )
 
-const noPart = (work: string): Fault =>
-  fault('part-missing', `${work}: no part has been done`, 'run the same command with --part 0/N, and so on', 2)
+const noPart = ({ reference }: MeetingPlace): Fault =>
+  fault('part-missing', `${reference}: no part has been done`, 'run the same command with --part 0/N, and so on', 2)

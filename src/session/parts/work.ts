@@ -1,99 +1,105 @@
-/** The work folder of a run in parts: where it is, what it is for, and who works in it. */
+/** What a place where parts meet is for, and what it has. */
 import { lstat } from 'node:fs/promises'
-import path from 'node:path'
 import { Fault, fault } from '../../core/diagnostics.js'
 import { VERSION } from '../../core/version.js'
-import { addressText, type OutputAddress } from '../../language/addresses.js'
 import { storedTensors } from '../../plan/stored.js'
 import type { Plan } from '../../plan/types.js'
 import { planUnits } from '../../plan/units.js'
-import { bind, boundTo, isShared, openShared, readRecord } from '../../storage/local/shared/folder.js'
-import { addressOf, workPath } from '../destinations/places.js'
+import { bind, boundTo, readRecord } from '../../storage/meeting/records.js'
+import type { MeetingPlace } from '../../storage/meeting/types.js'
+import { addressOf } from '../destinations/places.js'
 import type { OpenedModel } from '../opened/models.js'
 import type { Prepared } from '../plan.js'
-import { type PartRecord, parsePartRecord } from './records.js'
+import { type PartRecord, parsePartRecord, type RecordOf } from './records.js'
 
 /** The name of the analyses' record, and of the part that makes it. */
 export const ANALYSE = 'analyse'
 export const MOST_PARTS = 10_000
 
 /** The names of what a folder is bound to. */
-const [PLAN, PARTS] = ['plan', 'parts']
+const PLAN = 'plan'
+export const PARTS = 'parts'
 
 export const partName = (index: number, of: number): string => `part-${index}-of-${of}`
 export const partText = (index: number, of: number): string => `${index}/${of}`
 
-/** The work folder: the given one, or one beside the first output. Errors: `bad-value` for a store, `missing-flag`. */
-export function workFolderOf({ plan, bindings }: Prepared, work: string | undefined): string {
-  const [first] = bindings.outputs
-  refuseWithoutWork(addressOf(plan.outputs[0]!), work)
-  if (work === undefined) return path.join(path.dirname(first!), `.terge.parts-${path.basename(first!)}`)
-  return workPath(work)
-}
-
-/** Machines must know where to meet. Error: `missing-flag`, if the first output is elsewhere. */
-export function refuseWithoutWork(address: OutputAddress | undefined, work: string | undefined): void {
-  if (work !== undefined || !address) return
-  throw fault(
-    'missing-flag',
-    `parts of an output at ${addressText(address)} need --work`,
-    'write --work with a folder that all machines share',
-  )
-}
-
-/** Opens or makes the work folder of a plan. Errors: `other-work`, `foreign-work-folder`, `cannot-write`. */
-export async function openWork(folder: string, plan: Plan, of?: number): Promise<void> {
-  await openShared(folder)
+/** Binds the place to a plan, and to a number of parts. Errors: `other-work`, `foreign-work-folder`, `cannot-write`. */
+export async function openWork(place: MeetingPlace, plan: Plan, of?: number): Promise<void> {
+  await place.open()
   const text = boundPlan(plan)
-  refuseOther(folder, await bind(folder, PLAN, text), text)
-  if (of === undefined) return
-  refuseOtherCount(folder, await bind(folder, PARTS, String(of)), of)
+  refuseOther(place, await bind(place, PLAN, text), text)
+  if (of !== undefined) refuseOtherCount(place, await bind(place, PARTS, String(of)), of)
 }
 
-/** Error: `other-work` if a work folder has another number of parts. */
-export function refuseOtherCount(folder: string, bound: string | number, of: number): void {
+/**
+ * The same for a place that is open: two processes with different plans can open it at the same moment. Errors: `other-work`;
+ * `work-in-use` if somebody has finished the parts, or removed the place.
+ */
+export async function refuseOtherWork(place: MeetingPlace, plan: Plan, of?: number): Promise<void> {
+  const [text, count] = [await boundTo(place, PLAN), of === undefined ? undefined : await boundTo(place, PARTS)]
+  if (text === undefined || (of !== undefined && count === undefined))
+    throw fault(
+      'work-in-use',
+      `${place.reference}: the parts were finished, or the work folder was removed, while this part ran`,
+      'run --finish again: if something is missing, it says so',
+    )
+  refuseOther(place, text, boundPlan(plan))
+  if (of !== undefined) refuseOtherCount(place, count!, of)
+}
+
+/** Error: `other-work` if a place has another number of parts. */
+export function refuseOtherCount({ reference }: MeetingPlace, bound: string | number, of: number): void {
   if (String(bound) === String(of)) return
+  const count = countIn(String(bound))
   throw fault(
     'other-work',
-    `${folder}: has work in ${bound} parts, not in ${of}`,
-    `use ${bound} parts, or remove the folder to begin again`,
+    `${reference}: has work in ${count ?? 'another number of'} parts, not in ${of}`,
+    `${count === undefined ? '' : `use ${count} parts, or `}remove the work folder to begin again`,
   )
 }
 
-/** The number of parts of a work folder. Undefined if no part has been run. Errors: `other-work`, `foreign-work-folder`. */
-export async function partsIn(folder: string, plan: Plan): Promise<number | undefined> {
-  if (!(await isShared(folder))) return undefined
-  const text = await boundTo(folder, PLAN)
-  if (text !== undefined) refuseOther(folder, text, boundPlan(plan))
-  const bound = await boundTo(folder, PARTS)
+/** The number of parts of a place. Undefined if no part has been run. Errors: `other-work`, `foreign-work-folder`. */
+export async function partsIn(place: MeetingPlace, plan: Plan): Promise<number | undefined> {
+  if (!(await place.isThere())) return undefined
+  const text = await boundTo(place, PLAN)
+  if (text !== undefined) refuseOther(place, text, boundPlan(plan))
+  const bound = await boundTo(place, PARTS)
   if (bound === undefined) return undefined
-  const count = /^\d{1,5}$/.test(bound.trim()) ? Number(bound) : 0
-  if (count >= 1 && count <= MOST_PARTS) return count
+  const count = countIn(bound)
+  if (count !== undefined) return count
   throw fault(
     'foreign-work-folder',
-    `${folder}: its record of the number of parts is damaged`,
-    'remove the folder and run the parts again',
+    `${place.reference}: its record of the number of parts is damaged`,
+    'remove the work folder and run the parts again',
   )
+}
+
+function countIn(bound: string): number | undefined {
+  const count = /^\d{1,5}$/.test(bound.trim()) ? Number(bound) : 0
+  return count >= 1 && count <= MOST_PARTS ? count : undefined
 }
 
 const boundPlan = ({ digest }: Plan): string => JSON.stringify({ terge: VERSION, plan: digest })
 
-function refuseOther(folder: string, bound: string, wanted: string): void {
+function refuseOther({ reference }: MeetingPlace, bound: string, wanted: string): void {
   if (bound === wanted) return
   const { terge, plan } = readBound(bound)
-  const differs = plan === readBound(wanted).plan && terge !== VERSION
+  const differs = plan === readBound(wanted).plan && terge !== VERSION && isVersion(terge)
   throw fault(
     'other-work',
     differs
-      ? `${folder}: has the work of terge ${terge}, and this is terge ${VERSION}`
-      : `${folder}: has parts of another plan: the recipe, its options or the models’ tensors have changed since`,
-    'remove the folder to begin again, or choose another with --work',
+      ? `${reference}: has the work of terge ${terge}, and this is terge ${VERSION}`
+      : `${reference}: has parts of another plan: the recipe, its options or the models’ tensors have changed since`,
+    'remove the work folder to begin again, or choose another with --work',
   )
 }
 
+const isVersion = (text: unknown): text is string => typeof text === 'string' && /^[\w.+-]{1,50}$/.test(text)
+
 function readBound(text: string): { terge?: unknown; plan?: unknown } {
   try {
-    return JSON.parse(text) as object
+    const found: unknown = JSON.parse(text)
+    return typeof found === 'object' && found !== null ? found : {}
   } catch {
     return {}
   }
@@ -104,14 +110,9 @@ export const needsAnalyses = ({ plan, withRanks }: Prepared): boolean =>
   withRanks !== undefined || planUnits(plan).shared().length > 0
 
 /** The complete record of a part; undefined if there is none, or it is damaged. */
-export async function recordIn(
-  folder: string,
-  { digest }: Plan,
-  name: string,
-  part: string,
-): Promise<PartRecord | undefined> {
-  const text = await readRecord(folder, name)
-  return text === undefined ? undefined : parsePartRecord(text, { plan: digest, part })
+export async function recordIn(place: MeetingPlace, name: string, of: RecordOf): Promise<PartRecord | undefined> {
+  const text = await readRecord(place, name)
+  return text === undefined ? undefined : parsePartRecord(text, of)
 }
 
 /** The plan with the ranks that an analysis found. */

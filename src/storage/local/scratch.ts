@@ -6,7 +6,7 @@ import { releaseLock, takeLock } from './lock.js'
 import { isOwned, writeOwner } from './workFolder.js'
 
 /** What a folder is for: the beginning of its name. */
-export type ScratchKind = '.terge-verify-' | 'inputs-'
+export type ScratchKind = '.terge-verify-' | 'inputs-' | 'part-'
 
 /** Distinguishes it from the work folder of an output, whatever the name of the output. */
 const RECORD = 'scratch'

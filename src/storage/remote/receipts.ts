@@ -25,17 +25,31 @@ export async function writeReceipts(file: string, { receipts, publishing }: Earl
   await move(`${file}.new`, file)
 }
 
-function isReceipt(value: Partial<Receipt> | null): value is Receipt {
-  if (typeof value?.name !== 'string' || !isCount(value.size)) return false
-  const { sha256, digests = [], upload } = value
+const MOST_PARTS = 10_000
+
+/** Whether a value from a file is a receipt, of whatever file. */
+export function isReceipt(value: unknown): value is Receipt {
+  if (typeof value !== 'object' || value === null) return false
+  const { name, size, sha256, digests = [], upload } = value as Partial<Record<keyof Receipt, unknown>>
+  if (typeof name !== 'string' || !isCount(size)) return false
   if (!Array.isArray(digests) || digests.some((digest) => typeof digest !== 'string')) return false
-  if (sha256 !== undefined && !/^[0-9a-f]{64}$/.test(sha256)) return false
+  if (sha256 !== undefined && !isText(sha256, /^[0-9a-f]{64}$/)) return false
   if (upload === undefined) return true
-  const { id, partSize, parts } = upload
-  return typeof id === 'string' && isCount(partSize) && Array.isArray(parts) && parts.every(isPart)
+  if (typeof upload !== 'object' || upload === null) return false
+  const { id, partSize, parts } = upload as Partial<Record<keyof NonNullable<Receipt['upload']>, unknown>>
+  const whole = isText(id, /^[\x21-\x7e]{1,2000}$/) && isCount(partSize) && partSize > 0
+  // As many parts as the file needs: no more are sent for it.
+  const count = whole ? Math.max(1, Math.ceil(size / partSize)) : 0
+  return count <= MOST_PARTS && Array.isArray(parts) && parts.length === count && parts.every(isPart)
 }
+
+const isText = (value: unknown, form: RegExp): boolean => typeof value === 'string' && form.test(value)
 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
 
-const isPart = (part: Partial<ReceivedPart> | null): boolean =>
-  part === null || (typeof part?.etag === 'string' && /^[0-9a-f]{32}$/.test(part.md5 ?? ''))
+function isPart(part: unknown): boolean {
+  if (part === null) return true
+  if (typeof part !== 'object') return false
+  const { etag, md5 } = part as Partial<Record<keyof ReceivedPart, unknown>>
+  return isText(etag, /^[\x21-\x7e]{1,200}$/) && isText(md5, /^[0-9a-f]{32}$/)
+}

@@ -36,6 +36,13 @@ export class RequestError extends Error {
   }
 }
 
+/** The error for an answer with more bytes than are read of it. */
+export class TooLong extends RequestError {
+  constructor() {
+    super('the answer is too long')
+  }
+}
+
 /** In milliseconds: for the first answer, and for the next bytes. */
 export interface Timeouts {
   readonly answerTimeout: number
@@ -212,7 +219,7 @@ export async function bodyOf(answer: Answer, most: number): Promise<Buffer> {
   let size = 0
   for await (const piece of answer.chunks()) {
     size += piece.length
-    if (size > most) throw new RequestError('the answer is too long')
+    if (size > most) throw new TooLong()
     pieces.push(piece)
   }
   return Buffer.concat(pieces)

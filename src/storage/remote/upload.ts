@@ -78,6 +78,8 @@ export interface Earlier {
   readonly receipts: readonly Receipt[]
   /** Whether it had begun to publish, so that some of the files can be visible already. */
   readonly publishing: boolean
+  /** Whether other machines upload as well, so that uploads with other receipts are not left over. */
+  readonly inParts?: boolean
 }
 
 /** A place for one output. */

@@ -4,7 +4,7 @@
  */
 import { fault } from '../../../core/diagnostics.js'
 import { sha256Of, withFile } from '../../remote/bodies.js'
-import type { Destination, Receipt, UploadFile, UploadOptions, UploadPlan } from '../../remote/upload.js'
+import type { Destination, Earlier, Receipt, UploadFile, UploadOptions, UploadPlan } from '../../remote/upload.js'
 import { explained, type HubOutput, hasOutput, headOf, makeMissing, refuseExisting } from './branch.js'
 import { commitOutput, commitRemoval } from './commit.js'
 import { isHeld, type LfsPlace, sendObject } from './lfs.js'
@@ -18,13 +18,16 @@ export function hubDestination(given: HubOutput & { readonly prefix: string }): 
   const { settings, reference, repository, branch } = given
   const placeOf = (signal?: AbortSignal): LfsPlace => ({ settings, repository, branch, signal })
 
-  async function begin(signal?: AbortSignal): Promise<void> {
+  async function begin({ receipts, publishing }: Earlier, signal?: AbortSignal): Promise<void> {
     if (settings.offline)
       throw fault('hub-offline', `${reference}: HF_HUB_OFFLINE forbids uploading`, 'unset HF_HUB_OFFLINE')
     if (settings.token === undefined)
       throw fault('hub-login', `${reference}: uploading needs a token`, 'set HF_TOKEN, or run hf auth login')
     output.head.parent = await headOf(output, 2, signal)
-    await refuseExisting(output, 2, signal)
+    // A run that was killed while it published may have made its commit.
+    const isOwn = publishing && output.head.parent !== undefined && receipts.length > 0
+    if (!(isOwn && (await hasOutput(output, output.head.parent!, receipts, [], signal))))
+      await refuseExisting(output, 2, signal)
     await explained(output, 2, () => checkRights(settings, repository, output.head.missing !== 'repository', signal))
   }
 
@@ -40,7 +43,7 @@ export function hubDestination(given: HubOutput & { readonly prefix: string }): 
 
   return {
     reference,
-    begin: (_, signal) => begin(signal),
+    begin,
     upload,
     holds: async ({ sha256, size }, signal) =>
       sha256 !== undefined &&

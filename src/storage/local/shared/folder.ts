@@ -5,6 +5,7 @@
  *     *.bound       what the folder is for: the same text for all who work here
  *     *.record      small results, each complete before it has its name
  *     *.journal     records of unfinished work, one file for each process that ever worked here
+ *     *.sent        what each of them has uploaded
  *     *.running     processes that work here now
  *     outputs/N     the files of an output, which all processes write together
  *     uploads       work folders of outputs that are uploaded from here
@@ -15,11 +16,12 @@
  */
 import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
-import { link, lstat, mkdir, readdir, rm } from 'node:fs/promises'
+import { link, lstat, mkdir, readdir, rm, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { type Fault, fault } from '../../../core/diagnostics.js'
 import { quote } from '../../../core/suggest.js'
 import { flush, move, removeTree } from '../../../core/system/disk.js'
+import { type MeetingPlace, TEXT } from '../../meeting/types.js'
 import { makeFolder } from '../makeFolder.js'
 import { attempt } from '../staging.js'
 import { type FileContent, openOwn, readOwn, statusOf, writeNew } from '../workFolder.js'
@@ -27,12 +29,9 @@ import { type FileContent, openOwn, readOwn, statusOf, writeNew } from '../workF
 const OWNER = 'owner'
 const OUTPUTS = 'outputs'
 const UPLOADS = 'uploads'
-const NAME = /^[a-z0-9][a-z0-9.-]*\.(record|bound|journal(\.new)?|running)$/
 const TRY = /^try-[0-9a-f]{16}(\.new)?$/
-/** Bytes of an owner record, or of what a folder is bound to. */
+/** Bytes of an owner record. */
 const MOST_LINE = 10_000
-/** A record of a million tensors is smaller. */
-const MOST_RECORD = 2 ** 30
 
 /** A name that no other process uses. */
 export const ownName = (): string => randomBytes(8).toString('hex')
@@ -97,7 +96,7 @@ async function checkShared(folder: string): Promise<void> {
   if (user !== undefined && own.uid !== BigInt(user)) throw foreign(folder, `it belongs to user ${own.uid}`)
   for (const name of await readdir(folder)) {
     const isFolder = name === OUTPUTS || name === UPLOADS
-    const isKnown = isFolder || name === OWNER || NAME.test(name) || TRY.test(name)
+    const isKnown = isFolder || name === OWNER || TEXT.test(name) || TRY.test(name)
     if (!isKnown) throw foreign(folder, `it holds ${quote(name)}, which terge does not write`)
     const entry = await statusOf(path.join(folder, name))
     if (!entry) continue
@@ -112,45 +111,41 @@ async function checkShared(folder: string): Promise<void> {
   }
 }
 
-/**
- * Binds the folder to a line of text, unless it is bound already. Returns the text that it is bound to, which is the same for all.
- */
-export const bind = (folder: string, name: string, text: string): Promise<string> =>
-  attempt(folder, 2, async () => {
-    const known = await boundTo(folder, name)
-    if (known !== undefined) return known
-    const own = path.join(folder, `try-${ownName()}`)
-    const file = path.join(folder, `${name}.bound`)
-    await writeNew(own, `${text}\n`)
-    try {
-      await link(own, file).catch(async (error: NodeJS.ErrnoException) => {
-        if (error.code === 'EEXIST') return
-        // A file system without hard links: two that bind it to different texts at the same moment find that out below.
-        await move(own, file)
-      })
-    } finally {
-      await rm(own, { force: true })
-    }
-    return (await boundTo(folder, name)) ?? text
-  })
+/** Milliseconds. */
+const PACE = { beat: 3000, patience: 15_000, pause: 1000 }
 
-/** The text that the folder is bound to. */
-export async function boundTo(folder: string, name: string): Promise<string | undefined> {
-  const text = await readShared(path.join(folder, `${name}.bound`), MOST_LINE)
-  return text === undefined ? undefined : text.trimEnd()
+/** The folder as a place where parts meet. */
+export const folderPlace = (folder: string): MeetingPlace => ({
+  ...{ reference: folder, folder, pace: PACE },
+  open: () => openShared(folder),
+  isThere: () => isShared(folder),
+  names: async () => (await readdir(folder)).filter((name) => TEXT.test(name)),
+  read: (name, most) => attempt(folder, 1, () => readShared(path.join(folder, name), most)),
+  write: (name, content, sync = false) => attempt(folder, 1, () => replace(folder, name, content, sync)),
+  create: (name, text) => attempt(folder, 2, () => create(folder, name, text)),
+  refresh: (name, text) => writeFile(path.join(folder, name), text, { flag: 'r+' }),
+  remove: (name) => attempt(folder, 1, () => rm(path.join(folder, name), { force: true })),
+  async clear(isKept) {
+    const kept = (await readdir(folder)).filter((name) => TEXT.test(name) && isKept(name))
+    if (kept.length === 0) return removeShared(folder)
+    for (const name of await readdir(folder))
+      if (name !== OWNER && !kept.includes(name)) await attempt(folder, 1, () => removeTree(path.join(folder, name)))
+  },
+})
+
+async function create(folder: string, name: string, text: string): Promise<void> {
+  const own = path.join(folder, `try-${ownName()}`)
+  const file = path.join(folder, name)
+  await writeNew(own, text)
+  try {
+    await link(own, file).catch(async (error: NodeJS.ErrnoException) => {
+      // A file system without hard links.
+      if (error.code !== 'EEXIST') await move(own, file)
+    })
+  } finally {
+    await rm(own, { force: true })
+  }
 }
-
-/** Writes `NAME.record`, or replaces it, at once. Error: `cannot-write`. */
-export const writeRecord = (folder: string, name: string, content: FileContent, sync: boolean): Promise<void> =>
-  attempt(folder, 1, () => replace(folder, `${name}.record`, content, sync))
-
-/** The text of `NAME.record`; undefined if it does not exist. */
-export const readRecord = (folder: string, name: string): Promise<string | undefined> =>
-  attempt(folder, 1, () => readShared(path.join(folder, `${name}.record`), MOST_RECORD))
-
-/** The names of all files that end in an extension, such as `.journal`, without it. */
-export const namesOf = async (folder: string, extension: string): Promise<string[]> =>
-  (await readdir(folder)).flatMap((name) => (name.endsWith(extension) ? [name.slice(0, -extension.length)] : [])).sort()
 
 async function replace(folder: string, name: string, content: FileContent, sync: boolean): Promise<void> {
   const own = path.join(folder, `try-${ownName()}`)

@@ -49,25 +49,30 @@ export const s3Destination = (output: S3Output): Destination => ({
   },
 })
 
-async function begin(output: S3Output, { publishing }: Earlier, signal: AbortSignal | undefined): Promise<void> {
+async function begin(output: S3Output, earlier: Earlier, signal: AbortSignal | undefined): Promise<void> {
   const own = ownNames(output)
   const found = await objectsThere(output, 2, signal)
   // A run that was killed while it published may have made its own files visible.
-  const others = publishing ? found.filter(({ name }) => !own.has(name)) : found
+  const others = earlier.publishing ? found.filter(({ name }) => !own.has(name)) : found
   const names = others.map(({ name }) => name)
   if (names.length > 0 && !output.plan.force) throw existsAlready(output.reference, names, 2)
-  await dropForgotten(output, signal)
+  if (!earlier.inParts)
+    await dropForgotten(output, new Set(earlier.receipts.flatMap(({ upload }) => upload?.id ?? [])), signal)
 }
 
 /** Removes uploads of this output that a run left long ago on another machine, or that was killed with its work folder. */
-async function dropForgotten(output: S3Output, signal: AbortSignal | undefined): Promise<void> {
+async function dropForgotten(
+  output: S3Output,
+  used: ReadonlySet<string>,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { plan, marker } = output
   if (plan.files.length === 0) return
   const keys = new Set(plan.files.map((name) => targetOf(output, name).key))
   try {
     const open = await listUploads(targetOf(output, marker === undefined ? plan.files[0]! : '', signal))
     for (const { key, id, started } of open)
-      if (keys.has(key) && started < Date.now() - FORGOTTEN)
+      if (keys.has(key) && !used.has(id) && started < Date.now() - FORGOTTEN)
         await abortUpload({ ...targetOf(output, '', signal), key }, id)
   } catch (error) {
     // Not every store or key can list them.
@@ -82,6 +87,10 @@ async function holds(output: S3Output, receipt: Receipt, signal: AbortSignal | u
     const parts = await listParts(targetOf(output, name, signal), upload.id)
     // A run that was killed while it published may have completed it.
     if (!parts) return isThere(output, receipt, signal)
-    return upload.parts.every((part, index) => parts.get(index + 1) === bare(part!.etag))
+    return upload.parts.every((part, index) => {
+      const found = parts.get(index + 1)
+      const size = Math.min(upload.partSize, receipt.size - index * upload.partSize)
+      return found?.etag === bare(part!.etag) && found.size === size
+    })
   })
 }

@@ -129,21 +129,33 @@ export async function putObject({ settings, bucket, key, signal }: S3Target, con
   )
 }
 
-/** The ETags of the parts of an upload by their numbers; undefined if there is no such upload. */
-export async function listParts(target: S3Target, id: string): Promise<ReadonlyMap<number, string> | undefined> {
-  const found = new Map<number, string>()
+/** A part that the store has. */
+export interface ListedPart {
+  /** Without quotation marks. */
+  readonly etag: string
+  readonly size: number
+}
+
+/** The parts of an upload by their numbers; undefined if there is no such upload. */
+export async function listParts(target: S3Target, id: string): Promise<ReadonlyMap<number, ListedPart> | undefined> {
+  const found = new Map<number, ListedPart>()
   for (let after = 0; ; ) {
     let root: Element
     try {
       const query = { uploadId: id, 'max-parts': '1000', 'part-number-marker': String(after) }
       root = await answered({ ...target, method: 'GET', query })
     } catch (error) {
-      if (error instanceof RequestError && error.code === 'NoSuchUpload') return undefined
+      if (!(error instanceof RequestError)) throw error
+      // Stores refuse an identifier that is not one of theirs.
+      if (error.code === 'NoSuchUpload' || error.status === 400) return undefined
       throw error
     }
     if (root.name !== 'ListPartsResult') throw new RequestError('the answer is not a list of parts')
     for (const part of root.children.filter(({ name }) => name === 'Part'))
-      found.set(Number(childText(part, 'PartNumber')), bare(childText(part, 'ETag') ?? ''))
+      found.set(Number(childText(part, 'PartNumber')), {
+        etag: bare(childText(part, 'ETag') ?? ''),
+        size: Number(childText(part, 'Size')),
+      })
     const last = Math.max(after, ...found.keys())
     if (childText(root, 'IsTruncated') !== 'true' || last <= after) return found
     after = last

@@ -102,8 +102,8 @@ async function keptUpload(
   return {
     id: upload.id,
     partOf(index, md5) {
-      const etag = there.get(index + 1)
-      if (etag === undefined) return undefined
+      const { etag, size: stored } = there.get(index + 1) ?? {}
+      if (etag === undefined || stored !== Math.min(partSize, size - index * partSize)) return undefined
       const noted = upload.parts[index]
       const same = etag.toLowerCase() === md5 || (noted?.md5 === md5 && bare(noted.etag) === etag)
       return same ? { etag: `"${etag}"`, md5 } : undefined
