@@ -26,8 +26,8 @@ export function tileMaker(layout: Layout): MakeTile | undefined {
   const kept = keptTail(program)
   return (n) => {
     const made = kept ? Math.max(0, Math.min(n, kept.from - tile.start)) : n
-    for (let from = 0; from < made; from += layout.span) {
-      const count = Math.min(layout.span, made - from)
+    for (let from = 0, count = 0; from < made; from += count) {
+      count = chunkFrom(layout, from, made)
       encode(evaluate(layout, root, from, count), outputTile + from * elementBytes, count)
     }
     if (made < n) {
@@ -36,6 +36,16 @@ export function tileMaker(layout: Layout): MakeTile | undefined {
     }
     return outputTile
   }
+}
+
+/**
+ * How many elements come next in the tile, from one to before `end`. Chunks end where rows do: a kernel for whole rows makes those at both
+ * ends of a chunk.
+ */
+function chunkFrom({ program: { rowLength }, tile, span }: Layout, from: number, end: number): number {
+  if (rowLength === 0 || end - from <= span) return Math.min(span, end - from)
+  const start = tile.start + from
+  return Math.floor((start + span) / rowLength) * rowLength - start
 }
 
 /** Leaves lie where they are read, in the dtype that the fused kernel takes: no decoding, one call a tile. */

@@ -26,39 +26,71 @@ function storeBlocks(p: usize, c0: v128, c1: v128, c2: v128, c3: v128): void {
   v128.store(p, v128.shuffle<u64>(c, d, 1, 3), 48)
 }
 
-/** The lower words of the counters of four blocks from one on. */
-// @ts-ignore: decorator
-@inline
-function lowerWords(block: u64): v128 {
-  return i32x4(<i32>block, <i32>(block + 1), <i32>(block + 2), <i32>(block + 3))
-}
-
-// @ts-ignore: decorator
-@inline
-function upperWords(block: u64): v128 {
-  return i32x4(<i32>(block >> 32), <i32>((block + 1) >> 32), <i32>((block + 2) >> 32), <i32>((block + 3) >> 32))
-}
+const FACTOR0: u64 = 0xd2511f53
+const FACTOR1: u64 = 0xcd9e8d57
+const WEYL0: u32 = 0x9e3779b9
+const WEYL1: u32 = 0xbb67ae85
 
 /**
  * Words of the elements from `first` on, at least m of them, for a stream of four u32 stored as f64. `room` has place
  * for m + 34 words; returns where the first one lies.
  */
 export function randomWords(stream: usize, first: u64, m: usize, room: usize): usize {
-  const factor0 = i32x4.splat(0xd2511f53), factor1 = i32x4.splat(0xcd9e8d57)
-  const weyl0 = i32x4.splat(0x9e3779b9), weyl1 = i32x4.splat(0xbb67ae85)
-  const key0 = i32x4.splat(<i32><u32>load<f64>(stream)), key1 = i32x4.splat(<i32><u32>load<f64>(stream, 8))
-  const third = i32x4.splat(<i32><u32>load<f64>(stream, 16)), fourth = i32x4.splat(<i32><u32>load<f64>(stream, 24))
   const skipped = <usize>(first & 3)
   const end = room + ((m + skipped) << 2)
-  let block = first >> 2
-  for (let p = room; p < end; p += 128) {
-    let a0 = lowerWords(block), a1 = upperWords(block), a2 = third, a3 = fourth
-    let b0 = lowerWords(block + 4), b1 = upperWords(block + 4), b2 = third, b3 = fourth
+  let block = first >> 2, p = room
+  for (;;) {
+    // What is beyond the last block with these upper words is made again with the next ones.
+    const left = (((block >> 32) + 1) << 32) - block, turn = p + (<usize>min<u64>(left, 1 << 20) << 4)
+    wordsOf(stream, block, p, min(turn, end))
+    if (turn >= end) break
+    block += left
+    p = turn
+  }
+  return room + (skipped << 2)
+}
+
+/**
+ * Blocks from one on to before `end`, and as many as make eight. Only the lowest words of their counters differ, so that of the first
+ * two rounds one product each is the same for all.
+ */
+function wordsOf(stream: usize, block: u64, p: usize, end: usize): void {
+  const first = <u32>load<f64>(stream), second = <u32>load<f64>(stream, 8)
+  const one = <u64>(<u32>load<f64>(stream, 16)) * FACTOR1
+  const two = <u64>(<u32>(one >> 32) ^ <u32>(block >> 32) ^ first) * FACTOR0
+  const factor0 = i32x4.splat(<i32>FACTOR0), factor1 = i32x4.splat(<i32>FACTOR1)
+  const weyl0 = i32x4.splat(<i32>WEYL0), weyl1 = i32x4.splat(<i32>WEYL1)
+  const inRound1 = i32x4.splat(<i32>(<u32>load<f64>(stream, 24) ^ second))
+  const zeroInRound2 = i32x4.splat(<i32>(<u32>one ^ (first + WEYL0)))
+  const twoInRound2 = i32x4.splat(<i32>(<u32>(two >> 32) ^ (second + WEYL1)))
+  const threeAfter = i32x4.splat(<i32>two)
+  const key0 = i32x4.splat(<i32>(first + 2 * WEYL0)), key1 = i32x4.splat(<i32>(second + 2 * WEYL1))
+  const four = i32x4.splat(4)
+  let counters = i32x4.add(i32x4.splat(<i32>block), i32x4(0, 1, 2, 3))
+  for (; p < end; p += 128) {
+    const others = i32x4.add(counters, four)
+    let x0 = i64x2.extmul_low_i32x4_u(counters, factor0), x1 = i64x2.extmul_high_i32x4_u(counters, factor0)
+    let y0 = i64x2.extmul_low_i32x4_u(others, factor0), y1 = i64x2.extmul_high_i32x4_u(others, factor0)
+    counters = i32x4.add(others, four)
+    let a2 = v128.xor(upperHalves(x0, x1), inRound1), a3 = lowerHalves(x0, x1)
+    let b2 = v128.xor(upperHalves(y0, y1), inRound1), b3 = lowerHalves(y0, y1)
+    x0 = i64x2.extmul_low_i32x4_u(a2, factor1)
+    x1 = i64x2.extmul_high_i32x4_u(a2, factor1)
+    y0 = i64x2.extmul_low_i32x4_u(b2, factor1)
+    y1 = i64x2.extmul_high_i32x4_u(b2, factor1)
+    let a0 = v128.xor(upperHalves(x0, x1), zeroInRound2), a1 = lowerHalves(x0, x1)
+    let b0 = v128.xor(upperHalves(y0, y1), zeroInRound2), b1 = lowerHalves(y0, y1)
+    a2 = v128.xor(a3, twoInRound2)
+    b2 = v128.xor(b3, twoInRound2)
+    a3 = threeAfter
+    b3 = threeAfter
     let k0 = key0, k1 = key1
-    for (let round = 0; round < 10; round++) {
-      const x0 = i64x2.extmul_low_i32x4_u(a0, factor0), x1 = i64x2.extmul_high_i32x4_u(a0, factor0)
+    for (let round = 2; round < 10; round++) {
+      x0 = i64x2.extmul_low_i32x4_u(a0, factor0)
+      x1 = i64x2.extmul_high_i32x4_u(a0, factor0)
       const x2 = i64x2.extmul_low_i32x4_u(a2, factor1), x3 = i64x2.extmul_high_i32x4_u(a2, factor1)
-      const y0 = i64x2.extmul_low_i32x4_u(b0, factor0), y1 = i64x2.extmul_high_i32x4_u(b0, factor0)
+      y0 = i64x2.extmul_low_i32x4_u(b0, factor0)
+      y1 = i64x2.extmul_high_i32x4_u(b0, factor0)
       const y2 = i64x2.extmul_low_i32x4_u(b2, factor1), y3 = i64x2.extmul_high_i32x4_u(b2, factor1)
       a0 = v128.xor(v128.xor(upperHalves(x2, x3), a1), k0)
       a2 = v128.xor(v128.xor(upperHalves(x0, x1), a3), k1)
@@ -73,7 +105,5 @@ export function randomWords(stream: usize, first: u64, m: usize, room: usize): u
     }
     storeBlocks(p, a0, a1, a2, a3)
     storeBlocks(p + 64, b0, b1, b2, b3)
-    block += 8
   }
-  return room + (skipped << 2)
 }

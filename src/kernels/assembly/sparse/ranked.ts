@@ -14,6 +14,7 @@ import {
   base, coefficients, first, input, inputCount, output, partEnd, partIsLast, partPlace, partStart, rowLength, scratch, sums, table,
 } from '../memory/context'
 import { ELECT, SUM, combine, entryOf } from './elect'
+import { isFinite1 } from '../memory/equal'
 import { addTo } from '../memory/lanes'
 import { randomWords } from '../memory/random'
 import { CHUNK, F32, F64, at } from '../memory/storage'
@@ -33,20 +34,33 @@ function full(n: usize): usize { return (n + 3) & ~3 }
 @inline
 function rankBytes(n: usize): usize { return 24 * full(n) + 3 * BINS * 4 }
 
-/** The keys of a row's differences, n of them, at `to`. */
+/** Of the keys of a row that were made last, by lanes: all bits, the smallest but 0 (as one less), the largest. */
+const KEY_BITS = memory.data(16, 16)
+const LEAST_KEY = memory.data(16, 16)
+const LARGEST_KEY = memory.data(16, 16)
+
+/** The keys of a row's differences, n of them, at `to`. Up to three more may be anything, and count for what is known of all. */
 // @ts-ignore: decorator
 @inline
 function rowKeys<S, C>(x: usize, b: usize, n: usize, to: usize): void {
-  const bytes = at<S>().bytes
+  const bytes = at<S>().bytes, one = i32x4.splat(1)
+  let bits = i32x4.splat(0), least = i32x4.splat(-1), largest = bits
   for (let o: usize = 0; o < n; o += BLOCK) {
     const m = min(BLOCK, n - o)
     let p = block<S>(x + o * bytes, m), q = baseBlock<S>(b + o * bytes, m)
     const start = to + (o << 2), end = start + (m << 2)
     for (let k = start; k < end; k += 16, p += bytes << 2, q += bytes << 2) {
-      const d0 = difference<S, C>(p, q)
-      v128.store(k, keysOf<C>(d0, sizeof<C>() == 8 ? difference<S, C>(p + 16, q + 16) : d0))
+      const d0 = difference<S, C>(p, q), keys = keysOf<C>(d0, sizeof<C>() == 8 ? difference<S, C>(p + 16, q + 16) : d0)
+      v128.store(k, keys)
+      bits = v128.or(bits, keys)
+      largest = i32x4.max_u(largest, keys)
+      // 0 becomes the largest.
+      least = i32x4.min_u(least, i32x4.sub(keys, one))
     }
   }
+  v128.store(KEY_BITS, v128.or(bits, v128.shuffle<u64>(bits, bits, 1, 0)))
+  v128.store(LEAST_KEY, i32x4.min_u(least, v128.shuffle<u64>(least, least, 1, 0)))
+  v128.store(LARGEST_KEY, i32x4.max_u(largest, v128.shuffle<u64>(largest, largest, 1, 0)))
 }
 
 /** probabilities[i] = byRank[rank of keys[i]], by insertion: for short rows. `list` has n u64. */
@@ -67,15 +81,18 @@ function rankShort(keys: usize, n: usize, byRank: usize, probabilities: usize, l
     store<f32>(probabilities + (load<u32>(list + (rank << 3)) << 2), load<f32>(byRank + (rank << 2)))
 }
 
-/** Counts to places: each bin's first. */
+/** Counts to places, each bin's first: from `start` on, in the unit of the counts. `bins`: a multiple of four. */
 // @ts-ignore: decorator
 @inline
-function accumulate(counts: usize, bins: usize): void {
-  let sum: u32 = 0
-  for (let p = counts; p < counts + (bins << 2); p += 4) {
-    const count = load<u32>(p)
-    store<u32>(p, sum)
-    sum += count
+function accumulate(counts: usize, bins: usize, start: usize): void {
+  const zero = i32x4.splat(0)
+  let before = i32x4.splat(<i32>start)
+  for (let p = counts, end = counts + (bins << 2); p < end; p += 16) {
+    const x = v128.load(p)
+    const pairs = i32x4.add(x, v128.shuffle<u32>(zero, x, 3, 4, 5, 6))
+    const sums = i32x4.add(pairs, v128.shuffle<u32>(zero, pairs, 2, 3, 4, 5))
+    v128.store(p, i32x4.add(before, i32x4.sub(sums, x)))
+    before = i32x4.add(before, v128.shuffle<u32>(sums, sums, 3, 3, 3, 3))
   }
 }
 
@@ -87,43 +104,89 @@ function place(counts: usize, digit: u64): usize {
   return at
 }
 
+/** One more element in a bin, whose count is in bytes of a list of u32. */
+// @ts-ignore: decorator
+@inline
+function countAt(bin: usize): void { store<u32>(bin, load<u32>(bin) + 4) }
+
+/** The address of a bin's next element. */
+// @ts-ignore: decorator
+@inline
+function nextAt(bin: usize): usize {
+  const at = load<u32>(bin)
+  store<u32>(bin, at + 4)
+  return at
+}
+
 /** Bits of keys that `rankFew` takes: its two tables of counts are as large as the three of `rankLong`. */
 const FEW_BITS: u32 = 23
-/** Indices have 16 bits there. */
+/** So many make one digit. */
+const DIGIT_BITS: u32 = 12
+/** Elements of a row there: indices have 16 bits. */
 const MOST_FEW: usize = 1 << 16
+/** Where an item's upper digit begins, after its index; both count bytes of lists of u32. */
+const UPPER: u32 = 18
+
+/** Bits of the keys that were made last. */
+// @ts-ignore: decorator
+@inline
+function keyBits(): u32 { return load<u32>(KEY_BITS) | load<u32>(KEY_BITS, 4) }
 
 /**
- * The same where all keys end in zeros, as differences of bfloat16 numbers do: what is left is two digits. The upper one and the
- * index fit into 32 bits, so that all lists of a usual row stay in the first-level cache. False if keys have too many bits.
+ * The same where keys have few bits that differ, as differences of bfloat16 numbers do: all end in zeros, and those that are not 0
+ * lie close to each other. What is left is one digit or two. The upper one and the index fit into 32 bits, so that all lists of a
+ * usual row stay in the first-level cache. Counts are addresses, which saves computing them. False if keys have too many bits;
+ * otherwise the keys are lost.
  */
 function rankFew(keys: usize, n: usize, byRank: usize, probabilities: usize, room: usize): bool {
-  let bits = i32x4.splat(0)
-  let rest: u32 = 0
-  const whole = keys + ((n & ~3) << 2), end = keys + (n << 2)
-  for (let p = keys; p < whole; p += 16) bits = v128.or(bits, v128.load(p))
-  for (let p = whole; p < end; p += 4) rest |= load<u32>(p)
-  bits = v128.or(bits, v128.shuffle<u64>(bits, bits, 1, 0))
-  rest |= <u32>(i32x4.extract_lane(bits, 0) | i32x4.extract_lane(bits, 1))
-  const shift: u32 = rest == 0 ? 31 : ctz<u32>(rest), used: u32 = 32 - clz<u32>(rest >> shift)
+  const all = keyBits(), shift: u32 = all == 0 ? 0 : ctz<u32>(all)
+  // The smallest key but 0 becomes 1.
+  const skipped: u32 = all == 0 ? 0 : ((min(load<u32>(LEAST_KEY), load<u32>(LEAST_KEY, 4)) + 1) >> shift) - 1
+  const used: u32 = 32 - clz<u32>((max(load<u32>(LARGEST_KEY), load<u32>(LARGEST_KEY, 4)) >> shift) - skipped)
   if (used > FEW_BITS || n > MOST_FEW) return false
-  const low = (used + 1) >> 1, mask: u32 = (1 << low) - 1, lowers: usize = 1 << low, uppers: usize = 1 << (used - low)
-  const counts = room + (n << 4), upper = counts + (lowers << 2)
+  const single = used <= DIGIT_BITS
+  const low = max<u32>(2, single ? used : (used + 1) >> 1), lowers: usize = 1 << low
+  const uppers: usize = single ? 0 : 1 << max<u32>(2, used - low)
+  const counts = room + (full(n) << 4), upper = counts + (lowers << 2)
   memory.fill(counts, 0, (lowers + uppers) << 2)
+  // Bins lie where probabilities will, items where keys did.
+  const toProbabilities = probabilities - keys, toRoom = room - keys, end = keys + (n << 2)
+  const taken = i32x4.splat(<i32>skipped), mask = i32x4.splat((1 << low) - 1)
+  const lowerBins = i32x4.splat(<i32>counts), upperBins = i32x4.splat(<i32>upper), zero = i32x4.splat(0), step = i32x4.splat(16)
+  let index = i32x4(0, 4, 8, 12)
+  for (let p = keys; p < end; p += 16) {
+    const key = i32x4.max_s(zero, i32x4.sub(i32x4.shr_u(v128.load(p), shift), taken))
+    v128.store(p + toProbabilities, i32x4.add(i32x4.shl(v128.and(key, mask), 2), lowerBins))
+    if (!single) {
+      const digit = i32x4.shl(i32x4.shr_u(key, low), 2)
+      v128.store(p + toRoom, i32x4.add(digit, upperBins))
+      v128.store(p, v128.or(i32x4.shl(digit, UPPER), index))
+      index = i32x4.add(index, step)
+    }
+  }
+  const bins = probabilities, last = probabilities + (n << 2)
+  if (single) {
+    for (let p = bins; p < last; p += 4) countAt(load<u32>(p))
+    accumulate(counts, lowers, byRank)
+    for (let p = last; p > bins; ) {
+      p -= 4
+      store<f32>(p, load<f32>(nextAt(load<u32>(p))))
+    }
+    return true
+  }
   for (let p = keys; p < end; p += 4) {
-    const key = load<u32>(p) >> shift
-    const a = counts + ((key & mask) << 2), b = upper + ((key >> low) << 2)
-    store<u32>(a, load<u32>(a) + 1)
-    store<u32>(b, load<u32>(b) + 1)
+    countAt(load<u32>(p + toProbabilities))
+    countAt(load<u32>(p + toRoom))
   }
-  accumulate(counts, lowers)
-  accumulate(upper, uppers)
-  for (let i = n; i-- > 0; ) {
-    const key = load<u32>(keys + (i << 2)) >> shift
-    store<u32>(room + (place(counts, key & mask) << 2), ((key >> low) << 16) | <u32>i)
+  accumulate(counts, lowers, room)
+  accumulate(upper, uppers, byRank)
+  for (let p = end; p > keys; ) {
+    p -= 4
+    store<u32>(nextAt(load<u32>(p + toProbabilities)), load<u32>(p))
   }
-  for (let p = room; p < room + (n << 2); p += 4) {
+  for (let p = room, last = room + (n << 2); p < last; p += 4) {
     const item = load<u32>(p)
-    store<f32>(probabilities + ((item & 0xffff) << 2), load<f32>(byRank + (place(upper, item >> 16) << 2)))
+    store<f32>(probabilities + (item & ((1 << UPPER) - 1)), load<f32>(nextAt(upper + (item >> UPPER))))
   }
   return true
 }
@@ -139,9 +202,9 @@ function rankLong(keys: usize, n: usize, byRank: usize, probabilities: usize, ro
     store<u32>(b, load<u32>(b) + 1)
     store<u32>(c, load<u32>(c) + 1)
   }
-  accumulate(c0, BINS)
-  accumulate(c1, BINS)
-  accumulate(c2, BINS)
+  accumulate(c0, BINS, 0)
+  accumulate(c1, BINS, 0)
+  accumulate(c2, BINS, 0)
   for (let i = n; i-- > 0; ) {
     const key = <u64>load<u32>(keys + (i << 2))
     store<u64>(one + (place(c0, key & 2047) << 3), (key << 32) | i)
@@ -156,15 +219,17 @@ function rankLong(keys: usize, n: usize, byRank: usize, probabilities: usize, ro
   }
 }
 
-/** The probabilities of a row's elements of one model, into the scratch space's beginning. */
+/** The probabilities of a row's elements of one model, into the scratch space's beginning. False if all differences are 0. */
 // @ts-ignore: decorator
 @inline
-function rank<S, C>(context: usize, entry: usize, x: usize, b: usize, n: usize): void {
+function rank<S, C>(context: usize, entry: usize, x: usize, b: usize, n: usize): bool {
   const probabilities = scratch(context), keys = probabilities + (full(n) << 2), room = keys + (full(n) << 2)
   const byRank = table(context) + (<usize>load<f64>(entry, 64) << 2)
   rowKeys<S, C>(x, b, n, keys)
+  if (keyBits() == 0) return false
   if (n < SHORT) rankShort(keys, n, byRank, probabilities, room)
   else if (!rankFew(keys, n, byRank, probabilities, room)) rankLong(keys, n, byRank, probabilities, room)
+  return true
 }
 
 /** Of four elements: masks of those that are kept. `words` and `probabilities` lie one after the other. */
@@ -181,7 +246,11 @@ function keeps(words: usize, p: v128): v128 {
 function fill<S, C>(context: usize, entry: usize, x: usize, b: usize, n: usize, index: u64, to: usize): void {
   const bytes = at<S>().bytes, common = load<f64>(entry, 48), divides = load<f64>(entry, 56) != 0
   const c = v128.splat<C>(<C>load<f64>(entry))
-  if (common == 0) rank<S, C>(context, entry, x, b, n)
+  if (common == 0 && !rank<S, C>(context, entry, x, b, n) && isFinite1<C>(<C>load<f64>(entry))) {
+    // Whatever is kept.
+    memory.fill(to, 0, full(n) * sizeof<C>())
+    return
+  }
   for (let o: usize = 0; o < n; o += BLOCK) {
     const m = min(BLOCK, n - o)
     let words = randomWords(entry + 16, index + o, m, WORDS)
