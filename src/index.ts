@@ -16,6 +16,7 @@
  *     inspect       model → its tensors and metadata; reads only file headers
  *     conversionRecipe  model → recipe that writes it in another layout
  *     diff          two models → how each tensor differs
+ *     compareLineages  two lineages → what was done differently
  *     importMergekit  mergekit configuration → recipe
  *     importBlockWeights  a weight per block of a UNet → recipe
  *     init          models → a starter recipe
@@ -108,6 +109,7 @@ export { type AdapterUpdates, type PlanView, type ViewOptions, viewPlan } from '
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, type ReportOptions, report } from './session/report.js'
 export { type AgainstOptions, comparePlans } from './session/review/against.js'
+export { compareLineages } from './session/review/lineages.js'
 export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'
 export { type SignatureOptions, type Signed, type SignOptions, sign } from './session/signing.js'
 export { type Verified, type VerifyOptions, verify } from './session/verify.js'

@@ -27,6 +27,7 @@ const GROUPS = {
     'openRecipe',
     'planOpened',
     'comparePlans',
+    'compareLineages',
     'plannedTensors',
     'planGraph',
     'viewPlan',

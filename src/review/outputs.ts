@@ -37,7 +37,7 @@ export function compareOutputs(a: SideOutput, b: SideOutput, rules: Rules): Outp
   const differ =
     counts.changed + counts.added + counts.removed > 0 ||
     files.some(({ state }) => state !== 'unknown') ||
-    [...a.files].some(([name, mark]) => mark !== undefined && b.files.has(name) && b.files.get(name) !== mark) ||
+    [...a.files].some(([name, mark]) => areOther(mark, b.files.get(name))) ||
     changes.some(({ what }) => DECISIVE.includes(what))
   const unknown =
     counts.unknown > 0 || files.length > 0 || [...a.files.values(), ...b.files.values()].includes(undefined)
@@ -50,6 +50,10 @@ export function compareOutputs(a: SideOutput, b: SideOutput, rules: Rules): Outp
     ...{ bytes, size: { a: a.size, b: b.size }, tensors: counts, groups, files, changes },
   }
 }
+
+/** Whether two marks are known and differ. */
+const areOther = (a: string | undefined, b: string | undefined): boolean =>
+  a !== undefined && b !== undefined && a !== b
 
 /** What changes the header of a file. */
 const SHAPES = ['dtype', 'shape', 'quantized']
@@ -122,7 +126,7 @@ function compareFiles(a: SideOutput, b: SideOutput, explained: boolean): FileCha
   const come = [...b.files.keys()].filter((name) => !a.files.has(name)).map((name) => change(name, 'added'))
   const gone = [...a.files.keys()].filter((name) => !b.files.has(name)).map((name) => change(name, 'removed'))
   const other = [...b.files].flatMap(([name, mark]) => {
-    if (!a.files.has(name) || a.files.get(name) === mark || mark === undefined || explained) return []
+    if (explained || !areOther(a.files.get(name), mark)) return []
     return [change(name, 'changed', [{ what: 'header' }])]
   })
   return [...come, ...gone, ...other]

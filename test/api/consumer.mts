@@ -2,6 +2,7 @@
 import {
   type AgainstOptions,
   type Change,
+  compareLineages,
   comparePlans,
   type Difference,
   type FileChange,
@@ -427,6 +428,8 @@ const rangeOf = (value: Change['a']): Range | undefined =>
 export const reviewed = async (): Promise<readonly string[]> => {
   const options: AgainstOptions = { models: true, set: ['seed=1'] }
   const found: Difference = await comparePlans('recipe.yml', 'main', options)
+  const done: Difference = await compareLineages('a/lineage.json', 'b/lineage.json')
+  show(done.bytes)
   const bytes: Sameness = found.bytes
   const named: readonly NamedChange[] = [...found.models, ...found.steps]
   const ofOutput = ({ path, groups, files }: OutputDifference): readonly string[] => {

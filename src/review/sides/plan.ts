@@ -180,7 +180,7 @@ function outputOf(plan: Plan, output: PlanOutput, index: number, marks: PlanMark
 const textFile = (name: string, text: string): SmallFile => ({ kind: kindOfFile(name), mark: sha256(text), text })
 
 /** The part of an output that a small file belongs to. */
-function kindOfFile(name: string): SmallFile['kind'] {
+export function kindOfFile(name: string): SmallFile['kind'] {
   if (/chat_template/.test(name)) return 'template'
   if (/config\.json$/.test(name) && !/tokenizer/.test(name)) return 'config'
   if (/\.index(\.\w+)?\.json$/.test(name)) return 'weights'

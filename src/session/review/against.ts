@@ -3,17 +3,14 @@ import { statSync } from 'node:fs'
 import path from 'node:path'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { toJson } from '../../core/json/print.js'
-import type { Json } from '../../core/json/shape.js'
-import { plainRecipe } from '../../language/plain.js'
 import { modelsOf } from '../../plan/origins.js'
 import type { Recipe } from '../../recipe/types.js'
 import { compareSides } from '../../review/compare.js'
-import { jsonChanges } from '../../review/json.js'
 import { asFile, checked, isPlan, readPlan } from '../../review/planFile.js'
 import { planSide } from '../../review/sides/plan.js'
 import { recipeSide } from '../../review/sides/recipe.js'
 import type { Side } from '../../review/sides/types.js'
-import type { Change, Difference } from '../../review/types.js'
+import type { Difference } from '../../review/types.js'
 import { type OldFiles, oldFiles } from '../../storage/git/oldFiles.js'
 import { settle } from '../../storage/git/places.js'
 import { openRevision } from '../../storage/git/revision.js'
@@ -22,6 +19,7 @@ import { openRecipe, type Prepared, planOpened } from '../plan.js'
 import { planAsData } from '../planning/view.js'
 import { load } from '../recipe.js'
 import { marksOf, namedMarks } from './marks.js'
+import { recipeChanges } from './recipeChanges.js'
 
 /** How to compare. */
 export interface AgainstOptions {
@@ -218,14 +216,4 @@ async function againstText({ recipe }: Later, source: Earlier, options: Options)
     ...(earlier?.recipe ? { recipe: earlier.recipe } : {}),
     ...{ notes, unreachable: [] },
   })
-}
-
-/** Keys of the texts that differ; empty if one of them cannot be read. */
-function recipeChanges(a: string | undefined, b: string): Change[] {
-  if (a === undefined) return []
-  try {
-    return jsonChanges(plainRecipe(a) as Json, plainRecipe(b) as Json)
-  } catch {
-    return []
-  }
 }

@@ -1,0 +1,155 @@
+/** A lineage as one of two sides. */
+import { isOutputFile } from '../../checkpoints/containers/index.js'
+import { sha256 } from '../../core/digest.js'
+import { elements } from '../../core/dtypes.js'
+import type { Json } from '../../core/json/shape.js'
+import { bytesOf } from '../../encodings/index.js'
+import type {
+  Lineage,
+  LineageFile,
+  LineageMerge,
+  LineageModel,
+  LineageSource,
+  LineageStep,
+  LineageTensor,
+} from '../../lineage/types.js'
+import { facts, label } from '../facts.js'
+import { makingFacts } from '../making.js'
+import { kindOfFile } from './plan.js'
+import type { Fact, Facts, Renames, Side, SideModel, SideOutput, SideStep, SideTensor, SmallFile } from './types.js'
+
+export function lineageSide(lineage: Lineage, names: Pick<Side, 'name' | 'digest'>): Side {
+  const { models, steps, seed, recipe, terge } = lineage
+  return {
+    ...names,
+    models: new Map(Object.entries(models).map(([name, model]) => [name, modelOf(model)])),
+    steps: new Map(Object.entries(steps).map(([name, step]) => [name, stepOf(step)])),
+    settings: facts([
+      ['terge', terge],
+      ['seed', seed],
+      ['set', recipe.set.length > 0 ? [...recipe.set] : undefined],
+    ]),
+    outputs: [outputOf(lineage)],
+  }
+}
+
+/** What a lineage says about the content of a file; undefined if the run skipped digests. */
+const digestOf = ({ digest, sha256 }: LineageFile): string | undefined => digest ?? sha256
+
+/** Undefined if the lineage does not say what was in the files. */
+function contentOf({ files, config = [] }: LineageModel): string | undefined {
+  if (files.some((file) => digestOf(file) === undefined)) return undefined
+  const marks = files.map((file) => [file.name, file.size, digestOf(file)!])
+  return sha256(JSON.stringify([marks, config.map(({ sha256 }) => sha256)]))
+}
+
+function modelOf(model: LineageModel): SideModel {
+  const { reference, revision, quantized, files, layouts, readAs } = model
+  const content = contentOf(model)
+  const own = facts([
+    ['reference', reference],
+    ['revision', revision],
+    ['files', files.length],
+    ['bytes', files.reduce((sum, { size }) => sum + size, 0)],
+    ['quantized', quantized],
+    ['layouts', layouts],
+    ['read as', readAs],
+  ])
+  if (content === undefined) return { facts: own, same: JSON.stringify([reference, revision]) }
+  return { facts: own.set(label('content'), { mark: content }), same: content }
+}
+
+/** A step with what it found. Long values are only compared. */
+function stepOf(step: LineageStep): SideStep {
+  const { kind, ...rest } = step
+  const own: [string, Fact][] = Object.entries(rest).map(([key, value]) => {
+    const text = JSON.stringify(value)
+    return [label(key), text.length > LONGEST ? { mark: sha256(text) } : { value: JSON.parse(text) as Json }]
+  })
+  return { kind, facts: new Map<string, Fact>([[label('kind'), { value: kind }], ...own]) }
+}
+
+const LONGEST = 100
+
+function outputOf(lineage: Lineage): SideOutput {
+  const { output } = lineage
+  const small = new Map<string, SmallFile>()
+  const files = new Map<string, string | undefined>()
+  let size = 0
+  const weights = output.files.filter(({ name }) => isOutputFile(name))
+  for (const file of output.files)
+    if (isOutputFile(file.name)) {
+      files.set(weights.length === 1 ? '' : file.name, digestOf(file))
+      size += file.size
+    } else small.set(file.name, { kind: kindOfFile(file.name), mark: digestOf(file) })
+  if (output.permutations) small.set('permutations', { kind: 'other', mark: output.permutations.sha256 })
+  const steps = new Map(
+    Object.entries(lineage.steps).map(([name, { kind, ...record }]) => [
+      name,
+      {
+        kind,
+        mark: sha256(
+          JSON.stringify(record, (key, value) => (key === 'patterns' || key === 'models' ? undefined : value)),
+        ),
+      },
+    ]),
+  )
+  const contents = new Map(Object.entries(lineage.models).map(([name, model]) => [name, contentOf(model)]))
+  return {
+    path: weights.length === 1 ? weights[0]!.name : output.from,
+    facts: facts([
+      ['from', output.from],
+      ['t', output.point?.t],
+      ['dropped', output.dropped],
+    ]),
+    ...{ size, files, small },
+    tensors: new Map(
+      Object.entries(lineage.tensors).map(([name, tensor]) => [name, tensorOf(name, tensor, { steps, contents })]),
+    ),
+  }
+}
+
+interface Records {
+  readonly steps: ReadonlyMap<string, { readonly kind: string; readonly mark: string }>
+  readonly contents: ReadonlyMap<string, string | undefined>
+}
+
+function tensorOf(name: string, tensor: LineageTensor, records: Records): SideTensor {
+  const { dtype, shape, digest } = tensor
+  return {
+    bytes: bytesOf(dtype, elements(shape)),
+    mark: digest === null ? undefined : sha256(JSON.stringify([digest, dtype, shape])),
+    facts: (named) => tensorFacts(name, tensor, records, named),
+  }
+}
+
+function tensorFacts(name: string, tensor: LineageTensor, { steps, contents }: Records, named: Renames): Facts {
+  const { dtype, shape, quantized } = tensor
+  const found = makingFacts(tensor, name, named)
+  found.set(label('dtype'), { value: dtype })
+  found.set(label('shape'), { value: [...shape] })
+  if (quantized) found.set(label('quantized'), { value: quantized as unknown as Json })
+  for (const used of namesIn(tensor)) {
+    const content = contents.get(used)
+    if (content !== undefined) found.set(label('content', named.models.get(used) ?? used), { mark: content })
+    const step = steps.get(used)
+    if (step && step.kind !== 'merge') found.set(label(step.kind, named.steps.get(used) ?? used), { mark: step.mark })
+  }
+  return found
+}
+
+/** Models and steps that a tensor comes from. */
+function namesIn(tensor: LineageTensor): ReadonlySet<string> {
+  const found = new Set<string>()
+  const visit = ({ sources, base }: LineageMerge): void => {
+    for (const source of [...sources, ...(base ? [base] : [])]) visitSource(source)
+  }
+  const visitSource = ({ model, of, statistics }: LineageSource): void => {
+    found.add(model)
+    if (of) visit(of)
+    if (statistics) visitSource(statistics)
+  }
+  visit(tensor)
+  for (const part of tensor.parts ?? []) visit(part)
+  return found
+}
