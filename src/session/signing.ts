@@ -8,15 +8,17 @@ import { formatSize } from '../core/sizes.js'
 import { byteProgress } from '../execute/byteProgress.js'
 import type { Listener } from '../execute/events.js'
 import { withPace } from '../execute/paced.js'
-import { exists, readText } from '../lineage/disk.js'
-import { checkedPayload, parseBundle } from '../signing/bundle.js'
+import { exists, findLineage, readText } from '../lineage/disk.js'
+import { PROVENANCE, slsaStatement } from '../lineage/forms/standard/slsa.js'
+import { checkedPayload, parseBundle, signedBundle } from '../signing/bundle.js'
 import { payloadByCertificate, trustedCertificates } from '../signing/certificates.js'
 import { checkFiles } from '../signing/check.js'
 import { filesOf, GIT_PATHS, type SignedModel } from '../signing/files.js'
 import { privateKeyOf, publicKeyOf } from '../signing/keys.js'
 import { parseManifest } from '../signing/manifest.js'
+import { compareSubjects, hashNamed, parseSubjects } from '../signing/provenance.js'
 import { signModel } from '../signing/sign.js'
-import type { Manifest } from '../signing/types.js'
+import type { Resource } from '../signing/types.js'
 
 /** How a model is signed. */
 export interface SignOptions {
@@ -24,6 +26,8 @@ export interface SignOptions {
   readonly key: string
   /** Paths in the folder that the signature does not cover. A folder stands for everything in it. */
   readonly ignore?: readonly string[]
+  /** Also sign SLSA provenance, which follows from the lineage of the model. Default: false. */
+  readonly attest?: boolean
   /** Whether an existing signature may be replaced. Default: false. */
   readonly force?: boolean
   /** Called with the progress, as events. */
@@ -40,6 +44,8 @@ export interface Signed {
   readonly text: string
   /** Number of files that it covers. */
   readonly files: number
+  /** With `attest`: the signed provenance, `provenance.sig` in the folder or `NAME.provenance.sig` next to a file. */
+  readonly attestation?: { readonly path: string; readonly text: string }
 }
 
 /** What a signature is checked with: a public key, or the certificate of an issuer. */
@@ -71,6 +77,10 @@ async function modelAt(asked: string): Promise<SignedModel> {
   return { place: given, isFile: !entry.isDirectory() }
 }
 
+/** Where the signed provenance of a model is. */
+const attestationOf = ({ place, isFile }: SignedModel): string =>
+  isFile ? `${withoutExtension(place)}.${ATTESTATION}` : path.join(place, ATTESTATION)
+
 /** Where the signature of a model is. */
 const signatureOf = ({ place, isFile }: SignedModel): string =>
   isFile ? `${withoutExtension(place)}.sig` : path.join(place, MODEL_SIG)
@@ -95,17 +105,21 @@ const keyText = (file: string): Promise<string> =>
  * @throws `file-exists` if there is a signature, without `force`
  * @throws `signed-files` if the model has links or no files
  * @throws `cannot-read` if a file cannot be read
+ * @throws with `attest`: `missing-lineage` or `bad-lineage`, `missing-sha256` if the lineage has no SHA-256 of a file, and `signed-files`
+ * if a file is not the one of the lineage
  */
 export const sign = (
   given: string,
-  { key, ignore = [], force = false, listen, signal }: SignOptions,
+  { key, ignore = [], attest = false, force = false, listen, signal }: SignOptions,
 ): Promise<Signed> =>
   withPace(listen, async (listen) => {
     const model = await modelAt(given)
     const signing = privateKeyOf(await keyText(key), key)
     const place = signatureOf(model)
-    if (!force && (await exists(place)))
-      throw fault('file-exists', `${place} already exists`, 'add --force to replace it')
+    const provenance = attest ? await provenanceOf(given) : undefined
+    for (const file of [place, ...(attest ? [attestationOf(model)] : [])])
+      if (!force && (await exists(file)))
+        throw fault('file-exists', `${file} already exists`, 'add --force to replace it')
     const own = model.isFile ? [] : [MODEL_SIG, ATTESTATION]
     const ignored = [...own, ...ignore.map((one) => one.replace(/\/+$/, ''))]
     const total = await bytesOf(model, [...ignored, ...GIT_PATHS])
@@ -117,8 +131,23 @@ export const sign = (
       progress: (bytes) => progress.add(bytes, text),
     })
     progress.end(text)
-    return { path: place, text: signed.text, files: signed.names.length }
+    const files = signed.resources.length
+    if (provenance === undefined) return { path: place, text: signed.text, files }
+    const differing = compareSubjects(
+      parseSubjects(Buffer.from(provenance), PROVENANCE, given),
+      signed.resources,
+      model.isFile,
+    )
+    if (differing.length > 0) throw new Fault(differing)
+    const attestation = { path: attestationOf(model), text: signedBundle(provenance, signing) }
+    return { path: place, text: signed.text, files, attestation }
   })
+
+/** The provenance of a model, from its lineage. Errors: those of `findLineage`, `missing-sha256`. */
+async function provenanceOf(given: string): Promise<string> {
+  const { file, lineage } = await findLineage(given)
+  return slsaStatement(lineage, file)
+}
 
 async function bytesOf(model: SignedModel, ignored: readonly string[]): Promise<number> {
   let total = 0
@@ -132,6 +161,8 @@ export interface CheckedSignature {
   readonly problems: readonly Diagnostic[]
   readonly files: number
   readonly bytes: number
+  /** Whether signed provenance was there, and is right. */
+  readonly attested?: boolean
 }
 
 /**
@@ -152,13 +183,11 @@ export async function checkSignature(
       'name it with --signature, or sign the model with terge sign',
     ),
   )
-  let manifest: Manifest
-  try {
-    manifest = parseManifest(await payloadIn(bundle, options, place), place)
-  } catch (error) {
-    if (!(error instanceof Fault) || error.diagnostics.some(({ code }) => code !== 'bad-signature')) throw error
-    return { problems: error.diagnostics, files: 0, bytes: 0 }
-  }
+  const attestation = attestationOf(model)
+  if (path.resolve(place) === path.resolve(attestation)) return checkAttestation(model, place, bundle, options, signal)
+  const parsed = await unlessBad(async () => parseManifest(await payloadIn(bundle, options, place), place))
+  if ('problems' in parsed) return { ...parsed, files: 0, bytes: 0 }
+  const manifest = parsed.value
   // The signature itself cannot be in what it signs.
   const inside = withSlashes(path.relative(path.resolve(model.place), path.resolve(place)))
   const own = model.isFile ? [] : [MODEL_SIG, inside]
@@ -167,7 +196,48 @@ export async function checkSignature(
   const text = 'comparing files with the signature'
   const checked = await checkFiles(model, manifest, own, { signal, progress: (bytes) => progress.add(bytes, text) })
   progress.end(text)
-  return checked
+  if (options.signature !== undefined || !(await exists(attestation))) return checked
+  const other = await textOf(attestation, MOST_BUNDLE, () => fault('missing-signature', `${attestation} is gone`))
+  const { method, hash } = manifest.serialization
+  // Files that were just hashed are not read again.
+  const known =
+    checked.problems.length === 0 && method === 'files' && hash === 'sha256' ? manifest.resources : undefined
+  const { problems, attested } = await checkAttestation(model, attestation, other, options, signal, known)
+  return { ...checked, problems: [...checked.problems, ...problems], attested: attested === true }
+}
+
+/** The errors of work that is about a signature as values. */
+async function unlessBad<T>(
+  work: () => Promise<T>,
+): Promise<{ readonly value: T } | { readonly problems: readonly Diagnostic[] }> {
+  try {
+    return { value: await work() }
+  } catch (error) {
+    if (!(error instanceof Fault) || error.diagnostics.some(({ code }) => code !== 'bad-signature')) throw error
+    return { problems: error.diagnostics }
+  }
+}
+
+/** Checks signed provenance: its signature, and that it is about the files that are there. */
+async function checkAttestation(
+  model: SignedModel,
+  place: string,
+  bundle: string,
+  options: SignatureOptions,
+  signal: AbortSignal | undefined,
+  known?: readonly Resource[],
+): Promise<CheckedSignature> {
+  const parsed = await unlessBad(async () => parseSubjects(await payloadIn(bundle, options, place), PROVENANCE, place))
+  if ('problems' in parsed) return { ...parsed, files: 0, bytes: 0, attested: false }
+  let bytes = 0
+  const progress = (more: number): void => {
+    bytes += more
+  }
+  const names = new Set(parsed.value.map(({ name }) => name))
+  const own = model.isFile ? [] : [MODEL_SIG, ATTESTATION]
+  const files = known ?? (await hashNamed(model, names, own, { signal, progress }))
+  const problems = compareSubjects(parsed.value, files, model.isFile)
+  return { problems, files: files.length, bytes, attested: problems.length === 0 }
 }
 
 const BOTH = 'give --key or --certificate'

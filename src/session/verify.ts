@@ -34,6 +34,8 @@ export interface Verified {
   readonly reproduced?: boolean
   /** Whether the signature and all signed files are right; absent if no signature was checked. */
   readonly signed?: boolean
+  /** Whether signed provenance is right and about these files; absent if there is none, or nobody asked to check signatures. */
+  readonly attested?: boolean
   /** Whether there is a lineage: a signature can be checked without one. */
   readonly lineage: boolean
 }
@@ -56,7 +58,10 @@ export const verify = (given: string, { listen, ...rest }: VerifyOptions = {}): 
 async function verifyPaced(given: string, options: VerifyOptions): Promise<Verified> {
   const asked = options.key !== undefined || options.certificate !== undefined || options.signature !== undefined
   const signature = asked ? await checkSignature(given, options, options) : undefined
-  const signed = signature && { signed: signature.problems.length === 0 }
+  const signed = signature && {
+    signed: signature.problems.length === 0,
+    ...(signature.attested === undefined ? {} : { attested: signature.attested }),
+  }
   const found = await findLineage(given).catch((error: unknown) => {
     const isMissing = error instanceof Fault && error.diagnostics.every(({ code }) => code === 'missing-lineage')
     if (!signature || !isMissing || options.reproduce) throw error

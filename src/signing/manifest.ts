@@ -39,13 +39,13 @@ export const statementOf = (name: string, { serialization, resources }: Manifest
   })
 
 type Fields = Readonly<Record<string, unknown>>
-const isFields = (value: unknown): value is Fields =>
+export const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 const isTexts = (value: unknown): value is string[] =>
   Array.isArray(value) && value.every((item) => typeof item === 'string')
 
-/** The statement in a payload, with its predicate. Error: `bad-signature`. */
-function predicateIn(
+/** The statement in a payload, with its predicate of this type. Error: `bad-signature`. */
+export function predicateIn(
   payload: Buffer,
   type: string,
   shown: string,

@@ -5,7 +5,7 @@ import { signedBundle } from './bundle.js'
 import { filesOf, GIT_PATHS, type HashOptions, hashFiles, type SignedModel } from './files.js'
 import type { SigningKey } from './keys.js'
 import { statementOf } from './manifest.js'
-import type { Serialization } from './types.js'
+import type { Resource, Serialization } from './types.js'
 
 export interface SignOptions extends HashOptions {
   /** Names in the model that the signature does not cover, itself included. */
@@ -15,8 +15,8 @@ export interface SignOptions extends HashOptions {
 export interface SignedText {
   /** The bundle. */
   readonly text: string
-  /** The names that it covers. */
-  readonly names: readonly string[]
+  /** The files that it covers, with their SHA-256. */
+  readonly resources: readonly Resource[]
 }
 
 /** Makes the signature of a model. Errors: `cannot-read`, `signed-files` for links and for a model without files. */
@@ -34,6 +34,6 @@ export async function signModel(model: SignedModel, key: SigningKey, options: Si
   const name = path.basename(path.resolve(model.place))
   return {
     text: signedBundle(statementOf(name, { serialization, resources }), key),
-    names: files.map(({ name }) => name),
+    resources,
   }
 }

@@ -274,10 +274,10 @@ export async function verified(lineagePath: string): Promise<boolean> {
   }
   const result: Verified = await verify(lineagePath, options)
   show(result.problems.map(formatDiagnostic), result.checked.files, result.checked.bytes, result.recipeFolder)
-  const signing: Required<SignOptions> = { key: 'key.pem', ignore: ['notes'], force: true, listen, signal }
-  const { path, text, files }: Signed = await sign('merged', signing)
+  const signing: Required<SignOptions> = { key: 'key.pem', ignore: ['notes'], attest: true, force: true, listen, signal }
+  const { path, text, files, attestation }: Signed = await sign('merged', signing)
   const checks: SignatureOptions = { key: 'pub.pem' }
-  show(path, text, files, checks.key, result.signed, result.lineage)
+  show(path, text, files, attestation?.path, result.attested, checks.key, result.signed, result.lineage)
   return result.ok && result.reproduced === true
 }
 

@@ -5,7 +5,9 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault, sign, verify } from '../../src/index.js'
+import { signedBundle } from '../../src/signing/bundle.js'
 import { compareByParts } from '../../src/signing/files.js'
+import { privateKeyOf } from '../../src/signing/keys.js'
 import { f32, inFolder, writeModel } from '../support/files.js'
 import { terge } from '../support/terge.js'
 
@@ -16,7 +18,7 @@ function writeKeys(folder: string, namedCurve = 'P-256'): void {
 }
 
 /** A merged folder, a merged file, and keys. */
-async function writeMerged(folder: string): Promise<void> {
+async function writeMerged(folder: string, more: readonly string[] = []): Promise<void> {
   writeKeys(folder)
   for (const [name, x] of [
     ['a', 1],
@@ -24,7 +26,7 @@ async function writeMerged(folder: string): Promise<void> {
   ] as const)
     writeModel(path.join(folder, `${name}.safetensors`), { w: f32([2], [x, x]) })
   for (const out of ['merged', 'one.safetensors']) {
-    const { code, err } = await terge(['merge', 'a.safetensors', 'b.safetensors', '-o', out], folder)
+    const { code, err } = await terge(['merge', 'a.safetensors', 'b.safetensors', '-o', out, ...more], folder)
     assert.is(code, 0, err)
   }
 }
@@ -67,6 +69,62 @@ test('a folder and a file: signed, checked with the lineage, and changed', () =>
     writeFileSync(file, text)
     const result = await verify(place('one.safetensors'), { key: place('pub.pem'), recipeFolder: folder })
     assert.equal([result.ok, result.signed, result.lineage], [true, true, true])
+  }))
+
+/** Writes a bundle around a statement. */
+const rewritten = (file: string, change: (statement: string) => string, folder: string): void => {
+  const bundle = JSON.parse(readFileSync(file, 'utf8'))
+  const statement = Buffer.from(bundle.dsseEnvelope.payload, 'base64').toString()
+  const key = privateKeyOf(readFileSync(path.join(folder, 'key.pem'), 'utf8'), 'key.pem')
+  writeFileSync(file, signedBundle(change(statement), key))
+}
+
+test('signed provenance: written, checked with the model, and about other files', () =>
+  inFolder(async (folder) => {
+    await writeMerged(folder, ['--sha256'])
+    const place = (name: string): string => path.join(folder, name)
+    const signed = await terge(['sign', 'merged', '--key', 'key.pem', '--attest'], folder)
+    assert.is(
+      signed.out,
+      'wrote merged/model.sig: signs 3 files\nwrote merged/provenance.sig: signed provenance\n',
+      signed.err,
+    )
+    const checked = await terge(['verify', 'merged', '--key', 'pub.pem'], folder)
+    assert.match(checked.out, 'the signature is valid, and the signed provenance is about these files', checked.err)
+
+    const check = (given = 'merged', more: object = {}) =>
+      verify(place(given), { key: place('pub.pem'), recipeFolder: folder, ...more })
+    const alone = await check('merged', { signature: place('merged/provenance.sig') })
+    assert.equal([alone.ok, alone.attested], [true, true])
+    rewritten(place('merged/provenance.sig'), (text) => text.replace(/[0-9a-f]{64}/, '0'.repeat(64)), folder)
+    const other = await check()
+    assert.equal([other.ok, other.attested], [false, false])
+    assert.match(other.problems[0]!.message, "'model.safetensors' differs: the provenance is about another file")
+    const statements: readonly (readonly [(text: string) => string, string])[] = [
+      [(text) => text.replace('slsa.dev/provenance/v1', 'slsa.dev/provenance/v2'), 'it signs a predicate'],
+      [(text) => text.replace(/"subject":\[.*?\]/, '"subject":[]'), 'is about no file'],
+      [(text) => text.replace(/"name":"model.safetensors"/, '"name":"../key.pem"'), "'../key.pem' is missing"],
+    ]
+    for (const [change, message] of statements) {
+      const again = await sign(place('merged'), { key: place('key.pem'), attest: true, force: true })
+      writeFileSync(again.attestation!.path, again.attestation!.text)
+      rewritten(again.attestation!.path, change, folder)
+      const found = await check()
+      assert.equal([found.ok, found.attested], [false, false], message)
+      assert.match(found.problems.map(({ message }) => message).join('\n'), message)
+    }
+
+    const one = await sign(place('one.safetensors'), { key: place('key.pem'), attest: true })
+    assert.is(one.attestation!.path, place('one.provenance.sig'))
+    writeFileSync(one.path, one.text)
+    writeFileSync(one.attestation!.path, one.attestation!.text)
+    const single = await check('one.safetensors')
+    assert.equal([single.ok, single.attested], [true, true])
+    const file = place('merged/model.safetensors')
+    const bytes = readFileSync(file)
+    writeFileSync(file, Buffer.concat([bytes.subarray(0, -1), Buffer.from([bytes.at(-1)! ^ 1])]))
+    const refused = await failure(sign(place('merged'), { key: place('key.pem'), attest: true, force: true }))
+    assert.match(refused, "signed-files: 'model.safetensors' differs: the provenance is about another file")
   }))
 
 test('what is not covered, other curves, and a model without a lineage', () =>

@@ -15,6 +15,7 @@ export const sign = defineCommand({
     'private key. terge verify --key and the model_signing tool check it. Files of git are not covered.',
   examples: [
     '<%= config.bin %> sign merged --key key.pem',
+    'Also sign where it came from\n<%= config.bin %> sign merged --key key.pem --attest',
     'Check it\n<%= config.bin %> verify merged --key key.pub.pem',
     'Make a pair of keys\nopenssl ecparam -name prime256v1 -genkey -noout -out key.pem && openssl ec -in key.pem -pubout -out key.pub.pem',
   ],
@@ -27,6 +28,9 @@ export const sign = defineCommand({
       multiple: true,
       multipleNonGreedy: true,
     }),
+    attest: onOff(
+      'also sign SLSA provenance made from the lineage: provenance.sig, or NAME.provenance.sig next to a file',
+    ),
     force: onOff('replace an existing signature'),
     ...resultFlags,
   },
@@ -38,6 +42,7 @@ export const sign = defineCommand({
       (listen, signal) =>
         terge.sign(args.model, {
           key: flags.key,
+          attest: flags.attest,
           force: flags.force,
           ...given({ ignore: flags.ignore }),
           listen,
@@ -45,9 +50,15 @@ export const sign = defineCommand({
         }),
       ['signing'],
     )
+    const { attestation } = signed
+    // The model's signature comes last: it does not cover the other one.
+    if (attestation) await writeText(attestation.path, attestation.text, { force: flags.force })
     await writeText(signed.path, signed.text, { force: flags.force })
-    if (json) print(toJson({ path: signed.path, files: signed.files }))
-    else print(`wrote ${printable(signed.path)}: signs ${counted(signed.files, 'file')}`)
+    if (json) print(toJson({ path: signed.path, files: signed.files, ...given({ attestation: attestation?.path }) }))
+    else {
+      print(`wrote ${printable(signed.path)}: signs ${counted(signed.files, 'file')}`)
+      if (attestation) print(`wrote ${printable(attestation.path)}: signed provenance`)
+    }
     return 0
   },
 })

@@ -69,7 +69,8 @@ export const verify = defineCommand({
       complain(problems)
       const what = `${counted(checked.files, 'file')}, ${formatSize(checked.bytes)}`
       const again = result.reproduced === true ? '; a second run produced the same bytes' : ''
-      const signature = result.signed ? '; the signature is valid' : ''
+      const provenance = result.attested ? ', and the signed provenance is about these files' : ''
+      const signature = result.signed ? `; the signature is valid${provenance}` : ''
       print(
         ok ? `unchanged: ${what}${again}${signature}` : `${counted(problems.length, 'difference')}; checked ${what}`,
       )

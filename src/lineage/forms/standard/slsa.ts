@@ -67,10 +67,9 @@ export function slsaStatement(lineage: Lineage, shown: string): string {
       'run the recipe again with the SHA-256 of files: provenance without them proves nothing',
     )
   const models = modelsInOrder(lineage)
-  const beside = output.permutations ? [{ ...output.permutations, digest: null }] : []
   return JSON.stringify({
     _type: STATEMENT,
-    subject: [...output.files, ...beside].map((file) => ({ name: file.name, digest: { sha256: sha256Of(file) } })),
+    subject: output.files.map((file) => ({ name: file.name, digest: { sha256: sha256Of(file) } })),
     predicateType: PROVENANCE,
     predicate: {
       buildDefinition: {
