@@ -14,7 +14,9 @@ import { dcMerge } from './singular/dc_merge.js'
 import { isoC } from './singular/iso_c.js'
 import { isoCts } from './singular/iso_cts.js'
 import { knots } from './singular/knots.js'
+import { opcm } from './singular/opcm.js'
 import { star } from './singular/star.js'
+import { svc } from './singular/svc.js'
 import { tsvM } from './singular/tsv_m.js'
 import { actmat, wudi } from './singular/wudi.js'
 import { breadcrumbs, breadcrumbsTies } from './sparse/breadcrumbs.js'
@@ -86,6 +88,8 @@ const FAMILIES = {
     actmat,
     ace,
     dcMerge,
+    opcm,
+    svc,
   ],
   statistics: [
     fisher,
@@ -111,6 +115,26 @@ const byName = new Map(METHODS.flatMap((method) => [method.name, ...method.alias
 
 /** The method with this name or alias. */
 export const lookupMethod = (name: string): Method | undefined => byName.get(name)
+
+const joined = new Map<Method, Method>()
+
+/** A method that goes on from another one's result: what it takes with this inner method. Other methods as they are. */
+export function withInner(method: Method, name: unknown): Method {
+  const plain = byName.get(method.name)
+  if (!plain?.around) return method
+  const found = plain.around.find((one) => one.name === name) ?? plain.around[0]!
+  const { weights, divides, models, refuse } = found
+  const parameters = [...plain.parameters, ...found.parameters]
+  const known = joined.get(found) ?? { ...plain, weights, divides, models, parameters, ...(refuse ? { refuse } : {}) }
+  joined.set(found, known)
+  return known
+}
+
+/** Every parameter that a method may have, with whatever inner method. The first of several with one name. */
+export function allParameters({ parameters, around = [] }: Method): readonly ParameterSchema[] {
+  const all = [...parameters, ...around.flatMap((inner) => inner.parameters)]
+  return all.filter(({ name }, index) => all.findIndex((other) => other.name === name) === index)
+}
 
 /** The passes over a tensor: those of a method, of what quantizes a result, or of an adapter's change. */
 export function passesBy(name: string): (settings: TensorSettings) => Passes {

@@ -175,6 +175,12 @@ export interface Method {
    * The result of an element depends on its index: by random masks, or because the first of equal magnitudes counts.
    */
   readonly byPlace?: true
+  /** The methods that its parameter `inner` chooses from. It takes their parameters too. */
+  readonly around?: readonly Method[]
+  /**
+   * A merge of the same models that comes first: its result is the first input of the passes, before the models.
+   */
+  readonly inner?: (parameters: Readonly<Record<string, Resolved>>) => Inner
   /** How it merges low-rank changes of adapters. Default: by the elements of their cores. */
   readonly adapters?: OnAdapters
   /**
@@ -183,6 +189,13 @@ export interface Method {
   readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
   /** How the method computes a tensor. For the program itself: the types of passes are not part of the public API. */
   readonly passes: (settings: TensorSettings) => Passes
+}
+
+/** A merge that comes before that of its method, and what is left of the parameters for the latter. */
+export interface Inner {
+  readonly method: string
+  readonly parameters: Readonly<Record<string, Resolved>>
+  readonly own: Readonly<Record<string, Resolved>>
 }
 
 export interface Refusal {

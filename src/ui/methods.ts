@@ -49,8 +49,12 @@ function modelCount({ models: { least, most } }: Method): string {
   return least === most ? `exactly ${counted(least, 'model')}` : `${least} to ${most}`
 }
 
+/** More words than these are in the parameter's description. */
+const MOST_WORDS = 8
+
 function values({ type, choices, minimum, maximum, perModel }: ParameterSchema): string {
   const words = (choices ?? (type === 'boolean' ? [true, false] : [])).map(String)
+  if (words.length > MOST_WORDS) return `one of ${words.length} words`
   const kinds = type === 'choice' || type === 'boolean' ? words : [type, ...words]
   const bounds = [minimum === undefined ? '' : `from ${minimum}`, maximum === undefined ? '' : `to ${maximum}`]
   const range = bounds.filter((bound) => bound !== '').join(' ')

@@ -86,7 +86,20 @@ test('held work as an inner step, twice in one program: nothing is rounded betwe
 test('matrices that are worth a team: the same bytes by one thread and by three', async () => {
   const tensors = models(2, 'float32', {}, { 'layer.weight': [300, 240] })
   await inFolder(async (folder) => {
-    for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star', 'cart', 'wudi', 'actmat', 'ace', 'dc_merge']) {
+    for (const method of [
+      'iso_c',
+      'iso_cts',
+      'tsv_m',
+      'knots',
+      'star',
+      'cart',
+      'wudi',
+      'actmat',
+      'ace',
+      'dc_merge',
+      'svc',
+      'opcm',
+    ]) {
       const text = writeCases(folder, [{ method, tensors }])
       const { cost } = (await plan(`${folder}/recipe.yml`, { text })).plan
       assert.ok(cost.held!.operations > ALONE, `${method}: ${cost.held!.operations}`)
@@ -97,11 +110,24 @@ test('matrices that are worth a team: the same bytes by one thread and by three'
   })
 })
 
+// Of opcm, whose scale is that of the whole model, it makes everything none.
 test('what is no number makes the whole matrix none; a δ of 0 leaves the base', async () => {
   const [shape, n] = [[12, 9], 108]
   const base = Float32Array.from({ length: n }, (_, i) => i / n)
   const spoiled = base.map((x, i) => (i === 50 ? Number.NaN : x + (i % 7)))
-  for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star', 'cart', 'wudi', 'actmat', 'ace', 'dc_merge']) {
+  for (const method of [
+    'iso_c',
+    'iso_cts',
+    'tsv_m',
+    'knots',
+    'star',
+    'cart',
+    'wudi',
+    'actmat',
+    'ace',
+    'dc_merge',
+    'svc',
+  ]) {
     const given = { inputs: [base, base], base, shape, compute: 'float32' as const }
     const merged = await merge(method, { w: given, bad: { ...given, inputs: [base, spoiled] } })
     assertSame(merged.tensors.w!, base, method)

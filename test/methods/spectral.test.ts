@@ -27,6 +27,7 @@ for (const [method, all] of Object.entries({
   wudi: [{}, { lambda: 0.3 }],
   actmat: [{}],
   ace: [{}, { eps: 1e-4, lambda: 0.6 }],
+  svc: [{}, { inner: 'ties', density: [0.5, 1, 0.3], alpha: 0.2, lambda: 0.7 }, { inner: 'star', alpha: 0.5 }],
   dc_merge: [{}, { density: 0.3 }, { rank: 2, smoothing: 'linear', density: 0.5 }, { rank: 3, smoothing: 'average' }],
 }))
   for (const compute of COMPUTES)
@@ -36,7 +37,29 @@ for (const [method, all] of Object.entries({
         await assertReference(method, tensors, { tolerance: TOLERANCE[compute] })
       })
 
-for (const method of ['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star', 'cart', 'wudi', 'actmat', 'ace', 'dc_merge'])
+for (const compute of COMPUTES)
+  test(`opcm in ${compute}: norms of one tensor, and of a model`, async () => {
+    for (const parameters of [{}, { alpha: 0.2, lambda: 0.7 }])
+      for (const [name, shape] of Object.entries(SHAPES)) {
+        const tensors = models(3, compute, { parameters }, { [name]: shape })
+        await assertReference('opcm', tensors, { tolerance: TOLERANCE[compute] })
+      }
+  })
+
+for (const method of [
+  'iso_c',
+  'iso_cts',
+  'tsv_m',
+  'knots',
+  'star',
+  'cart',
+  'wudi',
+  'actmat',
+  'ace',
+  'dc_merge',
+  'svc',
+  'opcm',
+])
   test(`${method}: the same bytes on one thread and two, mapped or read`, async () => {
     const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [130, 210] })
     await assertSteady(method, tensors, { dtype: 'BF16' })

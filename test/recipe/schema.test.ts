@@ -4,7 +4,7 @@ import { Ajv } from 'ajv'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { forEditors } from '../../src/language/schemaParts.js'
-import { METHODS } from '../../src/methods/registry.js'
+import { allParameters, METHODS } from '../../src/methods/registry.js'
 import { specSchema } from '../../src/rebasin/spec.js'
 import { recipeSchema, type Schema } from '../../src/recipe/schema.js'
 import validate from '../../src/recipe/schema-validator.js'
@@ -66,7 +66,7 @@ test("the methods' parameters come from the registry", () => {
     const names = Object.keys($defs[`parameters-${method.name}`]?.properties ?? {}).filter((name) => name !== 'lines')
     assert.equal(
       names,
-      method.parameters.map(({ name }) => name),
+      allParameters(method).map(({ name }) => name),
     )
   }
 })

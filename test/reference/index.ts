@@ -1,9 +1,10 @@
 /** Scalar references of all merge methods, to test the streaming ones against: `reference('ties', given)`. */
 import { geometricMedian, linearAverage, median, passthrough } from './averages.js'
+import { opcm, svc } from './calibrated.js'
 import { consensusTa, pcb, ram, ramplusTl } from './consensus.js'
 import { actmat, cart, wudi } from './fitted.js'
 import { arceeFusion, nearswap } from './fusion.js'
-import type { Given, Tensor } from './numeric.js'
+import { type Given, option, type Tensor } from './numeric.js'
 import { sce, sparseElection, sparseSum } from './sign.js'
 import { ace, dcMerge } from './spaces.js'
 import { isoC, isoCts, knots, star, tsvM } from './spectral.js'
@@ -50,6 +51,8 @@ export const REFERENCES: Readonly<Record<string, (given: Given) => Tensor>> = {
   actmat,
   ace,
   dc_merge: dcMerge,
+  opcm,
+  svc: (given) => svc(given, reference(option(given, 'inner', 'task_arithmetic'), given)),
   fisher,
   regmean,
 }

@@ -93,7 +93,7 @@ test('density 1: dare_ties, della and breadcrumbs_ties are ties', () => {
 })
 
 /** Where ties go to the first or masks hang on names, a permutation of generic models with their names changes nothing. */
-const ORDERED = ['slerp', 'nuslerp', ...ONE_OTHER, 'passthrough']
+const ORDERED = ['slerp', 'nuslerp', ...ONE_OTHER, 'passthrough', 'opcm']
 for (const method of ALL.filter((name) => !ORDERED.includes(name)))
   test(`${method}: the order of models does not matter`, () => {
     const given = sample(method, 'float64')

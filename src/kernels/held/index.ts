@@ -15,6 +15,8 @@ import { ace } from './taskVectors/ace.js'
 import { cart } from './taskVectors/cart.js'
 import { dcMerge } from './taskVectors/dcMerge.js'
 import { grams } from './taskVectors/grams.js'
+import { opcm } from './taskVectors/opcm.js'
+import { svc } from './taskVectors/svc.js'
 import { tsvM } from './tsvM.js'
 import type { FactorPlaces, HeldKernel, HeldLayout, HeldRule, HeldWork } from './types.js'
 
@@ -32,6 +34,8 @@ const RULES: Readonly<Record<HeldKernel, HeldRule>> = {
   cart,
   dc_merge: dcMerge,
   ace,
+  opcm,
+  svc,
   factors,
   pissa,
   olora,

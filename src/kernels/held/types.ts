@@ -20,6 +20,8 @@ export type HeldKernel =
   | 'cart'
   | 'dc_merge'
   | 'ace'
+  | 'opcm'
+  | 'svc'
   | 'factors'
   | 'core'
   | 'joined'

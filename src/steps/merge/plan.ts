@@ -5,11 +5,11 @@ import { quote } from '../../core/suggest.js'
 import { counted, plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { ScopeBook } from '../../expr/scopes.js'
-import type { MergeExpr, PatternCount } from '../../expr/types.js'
+import type { CropExpr, MergeExpr, PatternCount } from '../../expr/types.js'
 import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
-import { lookupMethod } from '../../methods/registry.js'
+import { lookupMethod, withInner } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
 import type { Config } from '../../networks/layerCounts.js'
 import { type LayerPlace, layerPlaces } from '../../networks/layers.js'
@@ -155,7 +155,7 @@ const absentOf = ({ absent }: ValueTensor): Pick<ValueTensor, 'absent'> => (abse
 function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: number): ValueTensor {
   const { recipe, step, base, values } = context
   const settings = rule < 0 ? step.settings : step.rules[rule]!.settings
-  const method = lookupMethod(settings.method)
+  const method = methodOf(settings)
   if (!method) throw new Error(`internal: method ${settings.method} is not in the registry`)
   const absent: { model: string; reason: AbsentReason }[] = []
   const listed = candidates(method, settings, step.base)
@@ -204,11 +204,48 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     ...statisticsFor(context, settings, method.statistics, present, name),
     ...(roundedTo(recipe, step) ?? {}),
   }
-  const { dtype, shape } = tensor
-  const made = shapes.every((other) => sameShape(other, shape))
-    ? context.scopes.join(expr, name, shape)
-    : withRest(context.scopes.join(mergeRows(expr, shape, shapes), name, commonRows(shape, shapes)), tensor, shapes)
-  return { dtype, shape, expr: made, rule, ...note }
+  return {
+    dtype: tensor.dtype,
+    shape: tensor.shape,
+    expr: joined(context, method, expr, name, tensor, shapes),
+    rule,
+    ...note,
+  }
+}
+
+/** The merge in its scope, cropped if the models have other numbers of rows, and after the merge that its method starts from. */
+function joined(
+  { scopes, share }: Context,
+  method: Method,
+  expr: MergeExpr,
+  name: string,
+  tensor: ValueTensor,
+  shapes: readonly (readonly number[])[],
+): MergeExpr | CropExpr {
+  const { shape } = tensor
+  const whole = shapes.every((other) => sameShape(other, shape))
+  const join = (one: MergeExpr, of: typeof shapes): MergeExpr =>
+    whole ? scopes.join(one, name, shape) : scopes.join(mergeRows(one, shape, of), name, commonRows(shape, of))
+  const inner = method.inner?.(expr.parameters)
+  if (!inner) return whole ? join(expr, shapes) : withRest(join(expr, shapes), tensor, shapes)
+  const { rounded: _, ...exact } = expr
+  const first = join({ ...exact, method: inner.method, parameters: share(inner.parameters) }, shapes)
+  const outer: MergeExpr = {
+    ...expr,
+    parameters: share(inner.own),
+    inputs: [first, ...expr.inputs],
+    models: share([expr.step, ...expr.models]),
+    weights: share([1, ...expr.weights]),
+  }
+  const all = [shape, ...shapes]
+  return whole ? join(outer, all) : withRest(join(outer, all), tensor, all)
+}
+
+/** The method of settings, with the inner one that they name. */
+function methodOf({ method, parameters }: MergeSettings): Method | undefined {
+  const found = lookupMethod(method)
+  const inner = parameters.get('inner')?.value
+  return found && withInner(found, inner?.kind === 'scalar' ? inner.value : undefined)
 }
 
 /** The rounding dtype of a merge, or undefined if it loses nothing of the compute type. */
@@ -249,8 +286,8 @@ function reportAbsent(
   }
 }
 
-const perModel = (method: string, name: string): boolean =>
-  lookupMethod(method)?.parameters.some((parameter) => parameter.name === name && parameter.perModel === true) ?? false
+const perModel = (settings: MergeSettings, name: string): boolean =>
+  methodOf(settings)?.parameters.some((parameter) => parameter.name === name && parameter.perModel === true) ?? false
 
 /** Warns of models that contribute to no merged tensor. Warning: `unused-model`. */
 function warnOfIdle({ recipe, step, parts, faults }: Context) {
@@ -284,7 +321,7 @@ function warnOfLists({ recipe, step, base, placeOf, faults }: Context) {
           ? `${name} is a gradient over layers, and the models have none: its first value, ${list[0]}, applies to every tensor`
           : `${name} is a gradient over ${plural(layers, 'layer')}, but it has one value for each of ${plural(settings.models.length, 'model')}`,
         recipe.placeOf(at, 'value'),
-        perModel(settings.method, name)
+        perModel(settings, name)
           ? `for one value per model, write ${name}: {${mapping}}`
           : `${name} is the same for all models: write a single number for all layers`,
       )

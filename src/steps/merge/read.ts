@@ -8,7 +8,7 @@ import { type Cursor, entriesOf, get, isMapping, itemsOf, numberOf, oneOrMore, t
 import { type Participant, resolveName, type Scope } from '../../language/names.js'
 import type { Report } from '../../language/report.js'
 import type { Filters, Gradient, LocatedPattern, Path } from '../../language/types.js'
-import { lookupMethod, METHOD_NAMES, whichBase } from '../../methods/registry.js'
+import { lookupMethod, METHOD_NAMES, whichBase, withInner } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
 import { readGradient } from './blocks.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
@@ -107,10 +107,17 @@ function readMethod(at: Cursor | undefined, report: Report): Method | undefined 
   return lookupMethod(nearest(name, METHOD_NAMES, 1)[0] ?? '')
 }
 
+/** A method with the inner one that is written, or that a rule has from its merge. */
+function innerOf(method: Method, written: Cursor | undefined, merge: Draft | undefined): Method {
+  const same = merge?.method?.name === method.name ? merge : undefined
+  return !written && same?.method ? same.method : withInner(method, textOf(written))
+}
+
 function draft(at: Cursor, merge: Draft | undefined, given: Base, scope: Scope): Draft {
   const { report } = scope
   const methodAt = get(at, 'method')
-  const method = methodAt || !merge ? readMethod(methodAt, report) : merge.method
+  const named = methodAt || !merge ? readMethod(methodAt, report) : merge.method
+  const method = named && innerOf(named, get(get(at, 'parameters'), 'inner'), merge)
   const base = baseFor(method, given)
   // A rule with another method starts from the defaults of that method. It still inherits `models`.
   const kept = merge && (!methodAt || (method !== undefined && method === merge.method)) ? merge : undefined

@@ -1,7 +1,7 @@
 /** The `merge` key of a recipe. */
 import { DTYPE_NAMES } from '../../encodings/index.js'
 import { energy, inEditors, listOf, object, ref, type Schema, several, text, word } from '../../language/schemaParts.js'
-import { METHODS } from '../../methods/registry.js'
+import { allParameters, METHODS } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
 import { blocksSchema } from './blocks.js'
 import { METHOD_CONSTANTS, mergeRules, ruleRules } from './editorRules.js'
@@ -34,7 +34,7 @@ function parameterSchema(parameter: ParameterSchema): Schema {
 
 function methodParameters(method: Method): Schema {
   const properties: Record<string, Schema> = {}
-  for (const parameter of method.parameters) properties[parameter.name] = parameterSchema(parameter)
+  for (const parameter of allParameters(method)) properties[parameter.name] = parameterSchema(parameter)
   if (takesLines(method)) properties.lines = ref('lines')
   return {
     type: 'object',
