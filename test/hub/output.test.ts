@@ -3,10 +3,16 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { plan } from '../../src/session/plan.js'
+import { runWith } from '../../src/session/run.js'
+import { countingTiles } from '../support/pools.js'
 import type { Options } from './server.js'
-import { type Bench, everything, FIRST, repository, single, withHub } from './setup.js'
+import { type Bench, everything, FIRST, mean, repository, single, withHub } from './setup.js'
+import { within } from './streams.js'
 
 const TOKEN = 'hf_outputtoken'
+/** Rows of a tensor with three tiles. */
+const LONG = 12_288
 const RECIPE =
   'terge: 1\nmodels: {a: ./a, b: ./b}\nmerge: {method: linear}\noutput: {path: hf:org/merged, shard_size: 17KB}\n'
 
@@ -167,5 +173,42 @@ test('points of an interpolation are commits of their own, each in a folder of t
     assert.is(forced.code, 0, forced.err)
     assert.is((filesOf(bench)['summary.csv'] as Buffer).toString().trim().split('\n').length, 3)
   }))
+
+test('with --disk, an interrupted tensor is resumed at its tiles, while its inputs come from the hub and its output goes there', () =>
+  withHub(
+    {
+      repositories: { 'org/a': repository(single(1, LONG)), 'org/b': repository(single(2, LONG)) },
+      token: TOKEN,
+      uploads: { chunk: 10_000_000 },
+    },
+    (bench) =>
+      within(
+        { ...bench, env: { ...bench.env, TERGE_CACHE: path.join(bench.folder, 'terge'), HF_TOKEN: TOKEN } },
+        async () => {
+          const file = bench.write(
+            'recipe.yml',
+            mean('hf:org/a', 'hf:org/b').replace(/output: .*/, 'output: {path: hf:org/merged, shard_size: 4MB}'),
+          )
+          const options = { threads: 1, sync: false, resume: true, disk: 20e6 }
+          const stop = new AbortController()
+          const first = countingTiles(5, () => stop.abort())
+          const failed = runWith(await plan(file), { ...options, signal: stop.signal }, { openPool: first.openPool })
+          assert.match(String(await failed.catch((error: unknown) => error)), 'interrupted')
+          const second = countingTiles()
+          await runWith(await plan(file), options, { openPool: second.openPool })
+          assert.is(first.done.write! + second.done.write!, 6)
+          await runWith(
+            await plan(file, { output: path.join(bench.folder, 'merged') }),
+            { threads: 1, sync: false },
+            {},
+          )
+          for (const name of readdirSync(path.join(bench.folder, 'merged')))
+            assert.ok(
+              readFileSync(path.join(bench.folder, 'merged', name)).equals(Buffer.from(filesOf(bench)[name]!)),
+              name,
+            )
+        },
+      ),
+  ))
 
 test.run()

@@ -17,6 +17,8 @@ export interface TileRange {
   readonly sums?: Float64Array
   readonly counts?: Uint32Array
   readonly nonFinite: number
+  /** Bytes that its tasks read. */
+  readonly read: number
 }
 
 /** Ranges of a job are recorded after so many bytes, read and written. */
@@ -119,6 +121,7 @@ function joined({ program, given, digests }: Finished, run: readonly TaskResult[
   return {
     ...{ pass, firstTile, tiles, given, digests: new Map(own) },
     nonFinite: run.reduce((sum, { nonFinite = 0 }) => sum + nonFinite, 0),
+    read: run.reduce((sum, { read }) => sum + read, 0),
     ...(sums ? { sums: Float64Array.from(run.flatMap(({ sums }) => [...sums!])) } : {}),
     ...(total ? { counts: total } : {}),
   }

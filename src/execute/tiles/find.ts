@@ -16,6 +16,8 @@ import type { ByteRange, TileRecord } from './records.js'
 export interface FoundTiles {
   /** The bytes of outputs that they have. */
   readonly written: number
+  /** The bytes that reduce passes need not read. */
+  readonly spared: number
   /** Those of a tensor, for its job. */
   of(target: TensorPlace, job: Job): readonly TileRange[]
 }
@@ -45,8 +47,10 @@ export async function findTiles(
       (!record.output || areEqual(outputs(unit, record.output), record.output.digests))
     valid.set(unit.id, { ...one, records: one.records.filter(isValid) })
   }
+  const all = [...valid.values()]
   return {
-    written: [...valid.values()].reduce((sum, { records }) => sum + writtenBy(records), 0),
+    written: all.reduce((sum, { records }) => sum + writtenBy(records), 0),
+    spared: all.flatMap(({ records }) => records).reduce((sum, { read, output }) => sum + (output ? 0 : read), 0),
     of: ({ output, tensor }, job) => {
       const one = valid.get(`tensor ${output} ${tensor}`)
       return one ? one.records.map((record) => rangeFor(engine, one.unit, job, record)) : []
@@ -164,7 +168,7 @@ async function digestRanges(
 
 /** A valid record in the terms of the job that makes the tensor. */
 function rangeFor({ units: { stored } }: Engine, { reads }: Unit, { program }: Job, record: TileRecord): TileRange {
-  const { pass, firstTile, tiles, given, leaves, output, sums, counts, nonFinite } = record
+  const { pass, firstTile, tiles, given, leaves, output, sums, counts, nonFinite, read } = record
   const digests = new Map<number, Uint8Array>()
   for (const [index, { digestIn, reader }] of program.leaves.entries()) {
     if (digestIn !== pass || reader.kind !== 'contiguous') continue
@@ -173,7 +177,7 @@ function rangeFor({ units: { stored } }: Engine, { reads }: Unit, { program }: J
   }
   if (output) digests.set(-1, output.digests)
   return {
-    ...{ pass, firstTile, tiles, given, digests, nonFinite },
+    ...{ pass, firstTile, tiles, given, digests, nonFinite, read },
     ...(sums ? { sums } : {}),
     ...(counts ? { counts } : {}),
   }

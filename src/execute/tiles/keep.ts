@@ -62,7 +62,7 @@ function recordOf(
   range: TileRange,
   inputs: readonly (string | null)[],
 ): TileRecord {
-  const { pass, firstTile, tiles, given, sums, counts, nonFinite } = range
+  const { pass, firstTile, tiles, given, sums, counts, nonFinite, read } = range
   const leaves: TileRecord['leaves'][number][] = []
   let output: ByteRange | undefined
   for (const { key, elementBytes } of digestedIn(program, pass)) {
@@ -78,7 +78,7 @@ function recordOf(
     else output = own
   }
   return {
-    ...{ key, pass, firstTile, tiles, given, inputs, leaves, nonFinite },
+    ...{ key, pass, firstTile, tiles, given, inputs, leaves, nonFinite, read },
     ...(output ? { output } : {}),
     ...(sums ? { sums } : {}),
     ...(counts ? { counts } : {}),

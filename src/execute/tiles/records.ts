@@ -19,6 +19,8 @@ export interface TileRecord {
   readonly sums?: Float64Array
   readonly counts?: Uint32Array
   readonly nonFinite: number
+  /** Bytes that its tasks read. */
+  readonly read: number
 }
 
 /** Bytes of a stored tensor, with their leaf digests. */
@@ -45,6 +47,7 @@ interface Line {
   readonly sums?: string
   readonly counts?: string
   readonly nonFinite: number
+  readonly read: number
 }
 
 const base64 = ({ buffer, byteOffset, byteLength }: NodeJS.ArrayBufferView): string =>
@@ -54,10 +57,10 @@ const bytesIn = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text, 
 
 /** A record as one line of text, with a checksum to detect damaged lines. */
 export function tileLine(record: TileRecord): string {
-  const { key, pass, firstTile, tiles, given, inputs, leaves, output, sums, counts, nonFinite } = record
+  const { key, pass, firstTile, tiles, given, inputs, leaves, output, sums, counts, nonFinite, read } = record
   const numbers = ({ from, bytes, digests }: ByteRange): Numbers => [from, bytes, base64(digests)]
   const line: Line = {
-    ...{ tiles: key, pass, range: [firstTile, tiles], given, inputs, nonFinite },
+    ...{ tiles: key, pass, range: [firstTile, tiles], given, inputs, nonFinite, read },
     leaves: leaves.map((leaf) => [leaf.read, ...numbers(leaf)] as const),
     ...(output ? { output: numbers(output) } : {}),
     ...(sums ? { sums: base64(sums) } : {}),
@@ -74,13 +77,13 @@ export function parseTiles(text: string): TileRecord | undefined {
     const [line, sum] = JSON.parse(text) as [Line, unknown]
     if (sum !== sha256(JSON.stringify(line))) return undefined
     const [firstTile, tiles] = line.range
-    const { tiles: key, pass, given, inputs, nonFinite } = line
-    const numbers = [pass, firstTile, tiles, nonFinite, ...line.leaves.map(([read]) => read)]
+    const { tiles: key, pass, given, inputs, nonFinite, read } = line
+    const numbers = [pass, firstTile, tiles, nonFinite, read, ...line.leaves.map(([read]) => read)]
     const texts = [key, given, ...inputs.filter((input) => input !== null)]
     if (!numbers.every(isCount) || !texts.every((text) => typeof text === 'string')) return undefined
     const leaves = line.leaves.map(([read, ...rest]) => ({ read, ...rangeOf(rest) }))
     return {
-      ...{ key, pass, firstTile, tiles, given, inputs, leaves, nonFinite },
+      ...{ key, pass, firstTile, tiles, given, inputs, leaves, nonFinite, read },
       ...(line.output ? { output: rangeOf(line.output) } : {}),
       ...(line.sums === undefined ? {} : { sums: new Float64Array(bytesIn(line.sums).buffer) }),
       ...(line.counts === undefined ? {} : { counts: new Uint32Array(bytesIn(line.counts).buffer) }),

@@ -12,8 +12,8 @@ export interface PartCost {
 
 /** Emits the progress of a run, over all of its batches. */
 export interface RunProgress {
-  /** A batch begins. Bytes and tensors that an earlier run has finished. */
-  readonly begin: (done: number, tensors: number) => void
+  /** A batch begins. Bytes and tensors that an earlier run has finished, and bytes that need not be read. */
+  readonly begin: (done: number, tensors: number, spared?: number) => void
   /** These bytes as well. `tensor`: the one that they are for, if it is one of the outputs'. */
   readonly bytes: (read: number, written: number, tensor?: string) => void
   readonly tensor: (made: boolean) => void
@@ -41,10 +41,11 @@ export function runProgress(
   const emit = () =>
     listen({ kind: 'progress', read, written, tensors, ...(underWay === undefined ? {} : { tensor: underWay }) })
   return {
-    begin(done, more) {
+    begin(done, more, spared = 0) {
       written += done
       tensors += more
-      if (!begun) listen({ kind: 'start', read: toRead, write, tensors: total, threads, done: written })
+      if (!begun)
+        listen({ kind: 'start', read: Math.max(0, toRead - spared), write, tensors: total, threads, done: written })
       begun = true
     },
     bytes(more, out, tensor = underWay) {

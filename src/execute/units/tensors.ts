@@ -28,7 +28,7 @@ export async function doTensors(engine: Engine, files: OutputFiles, work: Tensor
   const done = await takeOver(engine, work.tensors, files)
   refuseLeft(engine, work.tensors)
   const found = await findTiles(engine, work.tensors, files)
-  begin(engine, done, found.written)
+  begin(engine, done, found)
   const parts = partsBook(engine, files)
   const uses = usesOfFactorings(engine, work.tensors)
   const keep = tileKeeper(engine)
@@ -222,10 +222,10 @@ export async function reuse(
   begin(engine, [...taken, ...(await takeOver(engine, tensors, files, may))])
 }
 
-/** Counts finished tensors as progress, and bytes of others. */
-function begin({ progress }: Engine, done: readonly Unit[], bytes = 0): void {
+/** Counts finished tensors as progress, and tiles of others. */
+function begin({ progress }: Engine, done: readonly Unit[], found = { written: 0, spared: 0 }): void {
   const written = done.reduce((sum, { cost }) => sum + cost.write, 0)
-  progress.begin(written + bytes, done.length)
+  progress.begin(written + found.written, done.length, found.spared)
 }
 
 /**
