@@ -16,8 +16,12 @@ export interface AttemptJournal {
   readonly records: readonly UnitRecord[]
 }
 
-/** `inputs`: their states at the start. */
-export function openAttempt({ own, others, records }: AttemptJournal, inputs: () => readonly InputState[]): Journals {
+/** `inputs`: their states at the start. `stays`: whether an output's unfinished files are there for the next attempt. */
+export function openAttempt(
+  { own, others, records }: AttemptJournal,
+  inputs: () => readonly InputState[],
+  stays: (output: number) => boolean,
+): Journals {
   const staging = { journal: own, resumed: false }
   const journals = openJournals([{ output: 0, staging }], () => areUnchanged(inputs()))
   return {
@@ -26,6 +30,6 @@ export function openAttempt({ own, others, records }: AttemptJournal, inputs: ()
     tiles: others.flatMap((other) => other.tiles),
     stored: parseDigests(others.flatMap(({ digests }) => digests)),
     add: (_, record) => journals.add(0, record),
-    addTiles: (_, record) => journals.addTiles(0, record),
+    addTiles: (output, record) => stays(output) && journals.addTiles(0, record),
   }
 }

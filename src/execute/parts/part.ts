@@ -50,7 +50,7 @@ export async function executePart(
       { ...options, resume: true },
       {
         part,
-        journals: (inputs) => openAttempt(journal, inputs),
+        journals: (inputs) => openAttempt(journal, inputs, (output) => options.deliveries?.has(output) !== true),
       },
     )
     try {
