@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
 import { bytesOf } from '../encodings/index.js'
-import { computeOf, EXTRACT, leavesOf } from '../expr/cost.js'
+import { computeOf, EXTRACT, leavesOf, mergesOf, passesOf, settingsOf } from '../expr/cost.js'
 import { bufferCount, updateBytes } from '../expr/scratch.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
@@ -29,8 +29,8 @@ const TENSOR_BYTES = 4096
 
 /** Starting so many threads takes no noticeable time, even for little work. */
 const FEW_THREADS = 8
-/** About the bytes of one task. */
-const BYTES_A_THREAD = 16e6
+/** About the bytes of one task, of each of its inputs. */
+const TASK_BYTES = 16e6
 
 /** The default limit, in addition to the memory of the plan itself. */
 const DEFAULT_BYTES = 1e9
@@ -103,7 +103,7 @@ const decodingBytes = (views: readonly View[]): number => decodeScratch(views) +
 
 /** How many of `asked` threads are useful: not more than CPU cores, or a few, unless there are many bytes. */
 export const usefulThreads = ({ cost }: Plan, asked: number): number =>
-  Math.min(asked, Math.max(FEW_THREADS, availableParallelism(), Math.ceil((cost.read + cost.write) / BYTES_A_THREAD)))
+  Math.min(asked, Math.max(FEW_THREADS, availableParallelism(), Math.ceil((cost.read + cost.write) / TASK_BYTES)))
 
 /** How many of `asked` threads fit into `memory`; 0 if not even one fits. */
 export function threadsThatFit(plan: Plan, asked: number, memory: number, mode: WindowMode): number {
@@ -149,4 +149,36 @@ export function keptWithin(plan: Plan, threads: number, memory: number, mode: Wi
   const useful = scratchBytes(plan, mode, MOST_KEPT) - scratchBytes(plan, mode, KEPT)
   const spare = useful > 0 ? (memory - estimateMemory(plan, threads, mode)) / threads : 0
   return KEPT + Math.max(0, Math.floor(Math.min(useful, spare) / WASM_PAGE) * WASM_PAGE)
+}
+
+/** More of what a thread remembers than its share of a tensor: the shares of threads differ by a task and more. */
+const UNEVEN = 1.25
+
+/**
+ * Bytes in which each of so many threads may remember inputs that several passes read: as many as the largest such tensor needs, where
+ * the run has memory for them.
+ */
+export function recallWithin(plan: Plan, threads: number, memory: number, mode: WindowMode): number {
+  if (mode === 'map' || plan.analyses.length > 0) return 0
+  const spare = memory - estimateMemory(plan, threads, mode, keptWithin(plan, threads, memory, mode))
+  const { all, leaves } = widestRecalled(plan)
+  const useful = all === 0 ? 0 : Math.ceil((UNEVEN * all) / threads) + leaves * TASK_BYTES
+  return Math.max(
+    0,
+    Math.floor(Math.min(Math.min(useful, all + leaves * WASM_PAGE), spare / threads) / WASM_PAGE) * WASM_PAGE,
+  )
+}
+
+/** Of all tensors that are read several times, the most bytes of one's inputs, and how many inputs it has. */
+function widestRecalled(plan: Plan): { readonly all: number; readonly leaves: number } {
+  let widest = { all: 0, leaves: 0 }
+  for (const { name, expr, shape } of plan.outputs.flatMap((output) => output.tensors)) {
+    const leaves = leavesOf(expr)
+    const all = leaves.reduce((sum, { view }) => sum + storedBytes(view), 0)
+    if (all <= widest.all) continue
+    const passes = mergesOf(expr, shape).map(({ merge, shape }) => passesOf(merge, settingsOf(merge, name, shape, 0)))
+    const again = passes.some(({ reduces, held }) => !held && reduces.some(({ rows, tile }) => !rows && !tile))
+    if (again) widest = { all, leaves: leaves.length }
+  }
+  return widest
 }

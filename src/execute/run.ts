@@ -7,7 +7,7 @@ import { planUnits } from '../plan/units.js'
 import { areUnchanged, completeStates, type InputState, refuseChanged } from '../storage/local/inputStates.js'
 import { discard, leave, openStaging, type Staging } from '../storage/local/staging.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
-import { analysesBudget, keptWithin, threadsWithin, usefulThreads } from './budget.js'
+import { analysesBudget, keptWithin, recallWithin, threadsWithin, usefulThreads } from './budget.js'
 import { type Candidates, candidateJudge } from './candidates.js'
 import { type CheckBook, checkBook, withChecks } from './commands/checks.js'
 import type { Findings } from './findings.js'
@@ -96,6 +96,7 @@ export async function doBatch(
   const pool = await (options.openPool ?? openPool)({
     ...{ threads, mode, signal, ...roomOf(plan) },
     kept: keptWithin(plan, threads, options.memory, mode),
+    recall: recallWithin(plan, threads, options.memory, mode),
     // The work of an earlier run is read back and checked.
     inputs: [...bindings.files.map((path, file) => ({ path, size: plan.files[file]!.size })), ...written],
     outputs: written.map(({ path }) => path),

@@ -22,7 +22,11 @@ export function inlinePool(
     const team = program.held && teamMember(createTeamMemory(program.held.bytes, 1), 0)
     const made = { prepared: runner.prepare(program, { write, ...(team ? { team } : {}) }), team }
     programs.set(program, made)
-    for (const oldest of programs.keys()) if (programs.size > KEPT_PROGRAMS) programs.delete(oldest)
+    for (const oldest of programs.keys()) {
+      if (programs.size <= KEPT_PROGRAMS) break
+      programs.delete(oldest)
+      runner.drop(oldest)
+    }
     return made
   }
   const run = async ({ program, ...rest }: Work) => known(program).prepared.run({ ...rest, job: 0 })

@@ -6,6 +6,7 @@ import { createTeamMemory, resetTeam, Stopped, stopTeam, type TeamMemory } from 
 import { compileKernels } from '../../kernels/index.js'
 import { KEPT } from '../../views/transposed.js'
 import type { Program, Task, TaskResult, Work } from '../program.js'
+import { recallable } from '../worker/read/recalled.js'
 import { type RunnerSetup, taskBytes } from '../worker/runner.js'
 import { keepWorker, kept, spareWorkers, takeWorker, workersWithin } from './keptWorkers.js'
 import type { Pool, PoolFiles, PoolSetup } from './types.js'
@@ -69,13 +70,14 @@ function startPool(
   module: WebAssembly.Module,
   openFiles: number,
 ): { readonly pool: Pool; readonly up: readonly Hand['up'][] } {
-  const { threads, mode, inputs, outputs, leaves, reach, kept = KEPT, held = 0, signal } = setup
+  const { threads, mode, inputs, outputs, leaves, reach, kept = KEPT, recall = 0, held = 0, signal } = setup
   const team = held > 0 ? createTeamMemory(held, threads) : undefined
-  const common: WorkerSetup = { module, mode, inputs, outputs, leaves, reach, kept, openFiles }
+  const common: WorkerSetup = { module, mode, inputs, outputs, leaves, reach, kept, recall, openFiles }
   const hands = Array.from({ length: threads }, (_, thread) =>
     startHand(team ? { ...common, team: { memory: team, thread } } : common),
   )
   const numbers = jobNumbers()
+  const home = homes(hands)
   const send = (hand: Hand, work: Work) =>
     new Promise<TaskResult>((resolve, reject) => {
       hand.waiting.push({ resolve, reject })
@@ -88,8 +90,7 @@ function startPool(
     taskBytes: taskBytes({ ...setup, kept }),
     kept,
     run(work) {
-      const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))
-      return send(hand, work)
+      return send(home(work), work)
     },
     async together(work) {
       if (!team) throw new Error('internal: held work without a memory to hold it')
@@ -149,6 +150,26 @@ function rested(worker: Worker): Promise<boolean> {
     worker.once('exit', settle(false))
     worker.postMessage(REST)
   })
+}
+
+/**
+ * Chooses workers: the one with the least to do. What remembers inputs of a program gets the same tiles again, in its later passes.
+ */
+function homes(hands: readonly Hand[]): (work: Work) => Hand {
+  const known = new WeakMap<Program, { readonly first: number; readonly end: number; readonly hand: Hand }[]>()
+  const listOf = (program: Program) => {
+    const list = known.get(program) ?? (recallable(program).some((recalls) => recalls) ? [] : undefined)
+    if (list) known.set(program, list)
+    return list
+  }
+  return ({ program, firstTile, tiles }) => {
+    const list = program.passes.length > 1 ? listOf(program) : undefined
+    const found = list?.find(({ first, end }) => firstTile >= first && firstTile < end)
+    if (found) return found.hand
+    const hand = hands.reduce((least, hand) => (hand.waiting.length < least.waiting.length ? hand : least))
+    list?.push({ first: firstTile, end: firstTile + tiles, hand })
+    return hand
+  }
 }
 
 /** Assigns numbers to programs. Workers keep programs by number. */

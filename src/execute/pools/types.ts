@@ -39,6 +39,8 @@ export interface PoolSetup {
   readonly reach: number
   /** Bytes that a thread may keep for rows of transposed matrices. Default: `KEPT`. */
   readonly kept?: number
+  /** Bytes in which a thread may remember inputs that several passes read. Default: none. */
+  readonly recall?: number
   /** Maximal bytes of matrices that a program keeps in memory. Default: 0. */
   readonly held?: number
   /** Stops the current work of a team. */

@@ -3,6 +3,7 @@ import type { TeamMemory } from '../../kernels/dense/team.js'
 import type { Kernels } from '../../kernels/types.js'
 import type { Slot, WindowFile, Windows } from '../../storage/local/window.js'
 import type { KeptRows } from './read/keptRows.js'
+import type { RecalledTiles } from './read/recalled.js'
 
 /** The resources of a worker. */
 export interface WorkerContext {
@@ -25,6 +26,8 @@ export interface WorkerContext {
   readonly bandBytes: number
   /** Rows of transposed matrices. */
   readonly kept: KeptRows
+  /** Tiles of inputs that are read by several passes. */
+  readonly recalled: RecalledTiles
   readonly input: (file: number) => WindowFile
   /** Writes that many bytes of the memory to an output file. */
   readonly write: (file: number, address: number, bytes: number, offset: number) => void

@@ -1,7 +1,7 @@
 /** Runs the tasks of a program: reads its leaves tile by tile, evaluates, writes, and reduces. */
 import { TILE } from '../../kernels/types.js'
 import { isStored } from '../../views/readers.js'
-import { type Pass, type Program, passElements, type Task, type TaskResult } from '../program.js'
+import { type Leaf, type Pass, type Program, passElements, type Task, type TaskResult } from '../program.js'
 import type { WorkerContext } from './context.js'
 import type { TaskDigests } from './digester.js'
 import { fill, solve } from './held.js'
@@ -62,6 +62,9 @@ function runTask(
       active.includes(leaf) ? layout.tile.at[leaf]! : fetchLeaf(layout, leaf, from, count)
     nonFinite += countNonFinite?.(address, layout.tile.start, n, fetch) ?? 0
     writeTile(layout, digests, address, n)
+    const { start } = layout.tile
+    for (const [leaf, recalls] of layout.recalls.entries())
+      if (recalls) worker.recalled.forget(program, leaf, start / TILE)
   }
   const { job, firstTile, tiles } = task
   return {
@@ -103,7 +106,7 @@ function tileReader(layout: Layout, active: readonly number[], first: number, to
  * behind `last`.
  */
 function fetchLeaf(
-  { program, worker, gathered }: Layout,
+  { program, worker, gathered, recalls }: Layout,
   index: number,
   from: number,
   n: number,
@@ -118,8 +121,24 @@ function fetchLeaf(
   // The leaf can have fewer elements than the tensor; the others are never requested.
   const length = Math.min(end, elements) - start
   if (length <= 0) return 0
+  const recalled = recalls[index] ? recall(leaf, worker, program, index, from, n) : undefined
+  if (recalled !== undefined) return recalled
   const address = locate(leaf, worker.slots[index]!, worker, start, length, gathered[index]!, last + rowLength)
   return address + (from - start) * elementBytes
+}
+
+/** Where a tile of a leaf is remembered, and is from now on if there is room. */
+function recall(
+  { reader, elementBytes }: Leaf,
+  { recalled, input }: Layout['worker'],
+  program: Program,
+  index: number,
+  from: number,
+  n: number,
+): number | undefined {
+  if (reader.kind !== 'contiguous' || from % TILE !== 0) return undefined
+  const offset = reader.offset + from * elementBytes
+  return recalled.find(program, index, from / TILE, input(reader.file), offset, n * elementBytes)
 }
 
 function addDigests(

@@ -7,6 +7,7 @@ import { type LoraState, layLora } from './lora/index.js'
 import { layMerge, type MergeState, mostSums } from './mergeState.js'
 import { scratchOf } from './read/index.js'
 import { type Division, divisionFor } from './read/keptRows.js'
+import { recallable } from './read/recalled.js'
 
 /** A program in a worker's memory: its contexts and buffers have their addresses, which are 0 where there is no need for one. */
 export interface Layout {
@@ -27,6 +28,8 @@ export interface Layout {
   readonly rounded: readonly ({ readonly stored: number; readonly buffer: number } | undefined)[]
   /** By leaf: where elements go that do not lie one after the other in a file. */
   readonly gathered: readonly number[]
+  /** By leaf: whether its tiles are remembered for a later pass. */
+  readonly recalls: readonly boolean[]
   /** How rows of transposed matrices are kept. */
   readonly kept: Division
   readonly digests: ReturnType<typeof digester>
@@ -79,6 +82,7 @@ export function layOut(program: Program, worker: WorkerContext): Layout {
     joined: nodes.map(({ kind }) => (kind === 'join' ? buffer() : 0)),
     rounded: nodes.map(({ kind }) => (kind === 'round' ? { stored: buffer(), buffer: buffer() } : undefined)),
     gathered: leaves.map((leaf) => layLeaf(leaf, rowLength, arena, worker.bandBytes)),
+    recalls: recallable(program),
     kept: divisionFor(program, worker.kept.bytes),
     digests: digester(kernels, memory, arena),
     outputTile: output && output.dtype !== 'raw' ? arena.allocate(TILE * output.elementBytes) : 0,

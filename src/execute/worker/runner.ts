@@ -9,6 +9,7 @@ import type { Program } from '../program.js'
 import type { WorkerContext } from './context.js'
 import { type Prepared, prepare } from './evaluate.js'
 import { openKeptRows } from './read/keptRows.js'
+import { openRecalled } from './read/recalled.js'
 
 /** End of the kernels' scratch space in a runner's memory; windows on inputs follow. */
 const ARENA_END = 64 * 2 ** 20
@@ -17,6 +18,8 @@ const MAPPED_SLOT = 64 * 2 ** 20
 /** Where files are read: one tile of the widest dtype, and a page. */
 const READ_SLOT = TILE * 8 + 65536
 const WASM_PAGE = 65536
+/** Bytes of a memory. */
+const MOST_BYTES = 65535 * WASM_PAGE
 /** Long enough to hide messages, short enough to keep all threads busy to the end. */
 const TASK_BYTES = 16 * 2 ** 20
 
@@ -30,6 +33,8 @@ export interface RunnerSetup {
   readonly reach: number
   /** Bytes for rows of transposed matrices. */
   readonly kept: number
+  /** Bytes for tiles of inputs that several passes read. Default: none. */
+  readonly recall?: number
   /** Inputs that may stay open. */
   readonly openFiles: number
 }
@@ -43,15 +48,19 @@ export interface Runner {
   /** Bytes for rows of transposed matrices. */
   readonly kept: number
   prepare(program: Program, rest: Pick<WorkerContext, 'write' | 'team'>): Prepared
+  /** Nothing is needed any more of what a program left behind. */
+  drop(program: Program): void
   /** Closes inputs until they are used again. */
   release(inputs: readonly number[]): void
   close(): void
 }
 
-export function openRunner({ module, mode, inputs, leaves, reach, kept, openFiles }: RunnerSetup): Runner {
+export function openRunner({ module, mode, inputs, leaves, reach, kept, recall, openFiles }: RunnerSetup): Runner {
   const size = slotBytes({ mode, leaves, reach, kept })
   const rows = ARENA_END + leaves * size
-  const pages = Math.ceil((rows + kept) / WASM_PAGE)
+  const tiles = Math.ceil((rows + kept) / WASM_PAGE) * WASM_PAGE
+  const room = Math.max(0, Math.min(recall ?? 0, MOST_BYTES - tiles))
+  const pages = Math.ceil((tiles + room) / WASM_PAGE)
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
   const kernels = instantiateKernels(module, memory)
   const windows = openWindows(memory, mode)
@@ -70,6 +79,7 @@ export function openRunner({ module, mode, inputs, leaves, reach, kept, openFile
     scratchOwners: new Map(),
     last: {},
     kept: openKeptRows(slots, rows, kept),
+    recalled: openRecalled(windows, tiles, room),
     input: files.get,
   }
   return {
@@ -78,6 +88,7 @@ export function openRunner({ module, mode, inputs, leaves, reach, kept, openFile
     kept,
     prepare: (program, rest) =>
       prepare(program, { ...context, ...rest, bandBytes: bandBytes(bandCount(program.leaves)) }),
+    drop: context.recalled.drop,
     release(inputs) {
       windows.release()
       files.drop(inputs)
@@ -97,7 +108,7 @@ export function teamMember(memory: TeamMemory, thread: number): NonNullable<Work
 /** Window sizes for programs of so many leaves: in bytes, a multiple of a WebAssembly page. */
 function slotBytes({ mode, leaves, reach, kept }: Sizes): number {
   if (mode === 'read') return READ_SLOT + Math.ceil((2 * reach * 8) / WASM_PAGE) * WASM_PAGE
-  const room = Math.floor((65535 * WASM_PAGE - ARENA_END - kept) / Math.max(1, leaves))
+  const room = Math.floor((MOST_BYTES - ARENA_END - kept) / Math.max(1, leaves))
   return Math.min(MAPPED_SLOT, room - (room % WASM_PAGE))
 }
 

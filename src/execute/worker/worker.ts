@@ -6,7 +6,7 @@ import { systemFault } from '../../core/resources.js'
 import { Stopped } from '../../kernels/dense/team.js'
 import { fileWriter } from '../files.js'
 import { KEPT_PROGRAMS, REST, type Release, type WorkerFailure, type WorkerSetup } from '../pools/threads.js'
-import type { Task, TaskResult } from '../program.js'
+import type { Program, Task, TaskResult } from '../program.js'
 import type { Prepared } from './evaluate.js'
 import { openRunner, teamMember } from './runner.js'
 
@@ -27,15 +27,19 @@ function prepareRun(setup: WorkerSetup): Run {
   const team = setup.team && teamMember(setup.team.memory, setup.team.thread)
   const { write, release, close } = fileWriter(runner.bytes, setup.outputs, setup.openFiles)
   /** Recent programs by job. The main thread sends a program again if it could have been dropped. */
-  const programs = new Map<number, Prepared>()
+  const programs = new Map<number, { readonly program: Program; readonly prepared: Prepared }>()
 
   function programOf({ job, program }: Task): Prepared {
     const known = programs.get(job)
-    if (known) return known
+    if (known) return known.prepared
     if (!program) throw new Error(`internal: job ${job} came without its program`)
     const prepared = runner.prepare(program, { write, ...(team ? { team } : {}) })
-    programs.set(job, prepared)
-    for (const oldest of programs.keys()) if (programs.size > KEPT_PROGRAMS) programs.delete(oldest)
+    programs.set(job, { program, prepared })
+    for (const [oldest, { program }] of programs) {
+      if (programs.size <= KEPT_PROGRAMS) break
+      programs.delete(oldest)
+      runner.drop(program)
+    }
     return prepared
   }
 

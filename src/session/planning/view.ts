@@ -4,6 +4,7 @@ import {
   defaultMemory,
   estimateMemory,
   keptWithin,
+  recallWithin,
   threadsThatFit,
   threadsWithin,
   usefulThreads,
@@ -68,7 +69,9 @@ export function viewPlan(plan: Plan, options: ViewOptions): PlanView {
   return {
     threads,
     limit,
-    memory: estimateMemory(plan, threads, mode, keptWithin(plan, threads, limit, mode)),
+    memory:
+      estimateMemory(plan, threads, mode, keptWithin(plan, threads, limit, mode)) +
+      threads * recallWithin(plan, threads, limit, mode),
     ...(options.downloads ? { downloads: options.downloads } : {}),
     ...(held ? { heldSeconds: heldSeconds(held.operations, threads) } : {}),
     steps: plan.steps.map((step) => kindOf(step).planLines?.(step, plan, step.left) ?? []),

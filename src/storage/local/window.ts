@@ -53,6 +53,8 @@ export interface Windows {
   /** In bytes. The address and capacity of slots are multiples of it. */
   readonly pageSize: number
   slot(address: number, capacity: number): Slot
+  /** Copies `bytes` bytes of the file, from `offset`, to an address of the memory. Errors as with a slot. */
+  read(file: WindowFile, offset: number, bytes: number, address: number): void
   /** Unmaps all slots until they are used again, so that no file takes room on the disk after it was removed. */
   release(): void
   /** Unmaps all slots, so that no file stays in use. Their pages become zeros. */
@@ -88,6 +90,10 @@ export function openWindows(memory: WebAssembly.Memory, mode: WindowMode = defau
       closers.push(slot.release)
       return slot
     },
+    read(file, offset, bytes, address) {
+      check(file, offset, bytes, Number.POSITIVE_INFINITY)
+      readTo(memory, file, offset, bytes, address)
+    },
     release() {
       for (const close of closers) close()
     },
@@ -97,16 +103,19 @@ export function openWindows(memory: WebAssembly.Memory, mode: WindowMode = defau
   }
 }
 
-function readingSlot(memory: WebAssembly.Memory, address: number, capacity: number): Slot {
-  const read = (file: WindowFile, offset: number, bytes: number, to: number): void => {
-    const target = new Uint8Array(memory.buffer, to, bytes)
-    let done = 0
-    while (done < bytes) {
-      const got = readSome(file, target, done, bytes - done, offset + done)
-      if (got === 0) throw changed(file, offset + done)
-      done += got
-    }
+function readTo(memory: WebAssembly.Memory, file: WindowFile, offset: number, bytes: number, address: number): void {
+  const target = new Uint8Array(memory.buffer, address, bytes)
+  let done = 0
+  while (done < bytes) {
+    const got = readSome(file, target, done, bytes - done, offset + done)
+    if (got === 0) throw changed(file, offset + done)
+    done += got
   }
+}
+
+function readingSlot(memory: WebAssembly.Memory, address: number, capacity: number): Slot {
+  const read = (file: WindowFile, offset: number, bytes: number, to: number): void =>
+    readTo(memory, file, offset, bytes, to)
   const at = (file: WindowFile, offset: number, bytes: number): number => {
     check(file, offset, bytes, capacity)
     read(file, offset, bytes, address)
