@@ -117,6 +117,8 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/recipe/load.ts',
     'src/steps/rebasin/spec/onnx.ts',
     'src/execute/files.ts',
+    // Whole files that are hashed.
+    'src/execute/hashing/',
     'src/execute/journal.ts',
     'src/execute/run.ts',
     'src/lineage/disk.ts',

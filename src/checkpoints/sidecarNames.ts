@@ -13,7 +13,7 @@ const WEIGHTS = new RegExp(`\\.(${ALL_EXTENSIONS})$`, 'i')
 
 /** Common files that are not needed to load a model: files of a training run, of the folder itself, or of terge. */
 const USUAL =
-  /^\.|^readme|\.index(\.\w+)?\.json$|(^|\.)lineage\.json$|^(trainer_state|training_args|training_config|(all|train|eval|test|predict)_results|params|flax_model|tf_model)\.json$|^(optimizer|scheduler|scaler|rng_state|training_args|events\.out|latest|checklist|checksums|consolidated)\b|\.(md|rst|py|ipynb|sh|log|lock|ya?ml|toml|png|jpe?g|gif|svg|webp|pdf|html?|csv|tsv|parquet|jsonl|wav|mp3|mp4|zip|tar|gz|sha256|md5|sig)$/i
+  /^\.|^readme|\.index(\.\w+)?\.json$|(^|\.)lineage\.json$|^(trainer_state|training_args|training_config|(all|train|eval|test|predict)_results|params|flax_model|tf_model)\.json$|^(optimizer|scheduler|scaler|rng_state|training_args|events\.out|latest|checklist|checksums|sha256sums|consolidated)\b|\.(md|rst|py|ipynb|sh|log|lock|ya?ml|toml|png|jpe?g|gif|svg|webp|pdf|html?|csv|tsv|parquet|jsonl|wav|mp3|mp4|zip|tar|gz|sha256|md5|sig)$/i
 
 /** Whether a file with this name holds weights, in a format that terge reads or another one. */
 export const isWeights = (name: string): boolean => WEIGHTS.test(name)

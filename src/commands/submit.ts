@@ -9,7 +9,7 @@ import { handOver } from './cluster/handOver.js'
 import type { Job } from './cluster/types.js'
 import { defineCommand } from './support/command.js'
 import { replaceText, writeText } from './support/files.js'
-import { Args, Flags, machineFlags, onOff, runFlags, set } from './support/flags.js'
+import { Args, digestsFlag, Flags, machineFlags, onOff, runFlags, set } from './support/flags.js'
 import { given } from './support/options.js'
 import { complain, print } from './support/print.js'
 
@@ -62,6 +62,10 @@ export const submit = defineCommand({
     'allow-commands': runFlags['allow-commands'],
     'no-sync': runFlags['no-sync'],
     strict: runFlags.strict,
+    digests: Flags.option({
+      options: ['full', 'fast'] as const,
+      description: 'digests in the lineage: full (default: with the SHA-256 of every file), or fast',
+    })(),
     sha256: runFlags.sha256,
   },
   async execute({ args, flags }) {
@@ -112,13 +116,16 @@ interface Passed {
   readonly 'allow-commands': boolean
   readonly 'no-sync': boolean
   readonly strict: boolean
+  readonly digests?: 'full' | 'fast' | undefined
   readonly sha256: boolean
 }
 
 /** The flags that the jobs are given. */
 function passed(flags: Passed): { readonly flags: readonly string[]; readonly last: readonly string[] } {
-  const { output, set = [], work, threads, memory, disk, sha256 } = flags
-  const values = Object.entries({ output, work, threads, memory, disk })
+  const { output, set = [], work, threads, memory, disk, digests, sha256 } = flags
+  // Refuses flags that contradict each other.
+  digestsFlag({ digests, sha256, 'no-digests': false })
+  const values = Object.entries({ output, work, threads, memory, disk, digests })
   const switches = ['locked', 'force', 'allow-commands', 'no-sync', 'strict'] as const
   return {
     flags: [

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { OUTPUT } from '../checkpoints/containers/index.js'
 import { readSidecar } from '../checkpoints/sidecars.js'
 import { fault } from '../core/diagnostics.js'
+import { sha256 } from '../core/digest.js'
 import { withSlashes } from '../core/names/fileNames.js'
 import { bytesDigest, type Kernels } from '../kernels/index.js'
 import type { Plan, PlanOutput } from '../plan/types.js'
@@ -21,6 +22,8 @@ export interface Beside {
   readonly name: string
   readonly size: number
   readonly digest: string | null
+  /** Of its bytes, `sha256:…`. */
+  readonly sha256: string
 }
 
 /** An output whose path is claimed. */
@@ -70,7 +73,8 @@ export async function stageBeside(
   const beside: Beside[] = []
   for (const { name, content } of await smallFiles(output, bindings)) {
     await stageFile(staging, name, content)
-    beside.push({ name, size: content.length, digest: kernels ? bytesDigest(kernels, content) : null })
+    const digest = kernels ? bytesDigest(kernels, content) : null
+    beside.push({ name, size: content.length, digest, sha256: sha256(content) })
   }
   return beside
 }
@@ -114,9 +118,12 @@ export async function publishOutputs(
   for (const [index, { output, staging: made }] of batch.entries()) {
     const { keep, layout } = plan.outputs[output]!
     const staging = keep ? made : await dropWeights(made)
-    const { lineage, card } = texts[index]!
+    const { lineage, card, checksums } = texts[index]!
     await stageFile(staging, lineageName(layout, staging.output), lineage)
     if (layout === 'folder' && keep) await stageFile(staging, 'README.md', card())
+    // Those of a single file on this machine are written beside it when it has its name.
+    if (checksums && keep && (layout === 'folder' || deliveries?.has(output)))
+      await stageFile(staging, checksumsName(layout, staging.output), checksums())
     stagings.push(staging)
   }
   refuseInterrupted(signal)
@@ -143,6 +150,10 @@ export const lineageName = (layout: PlanOutput['layout'], output: string): strin
   layout === 'folder' ? 'lineage.json' : nameBeside(path.basename(output))
 
 const PERMUTATIONS = `.permutations${OUTPUT.extension}`
+
+/** The name of the checksums of an output's files, in its folder or next to its file. */
+export const checksumsName = (layout: PlanOutput['layout'], output: string): string =>
+  layout === 'folder' ? 'SHA256SUMS' : `${path.parse(output).name}.sha256`
 
 /** The file of an output's permutations, next to it. */
 export function permutationsPath(layout: PlanOutput['layout'], output: string): string {

@@ -12,6 +12,7 @@ import { type Candidates, candidateJudge } from './candidates.js'
 import { type CheckBook, checkBook, withChecks } from './commands/checks.js'
 import type { Findings } from './findings.js'
 import { mergeInStages, shareInStages } from './flow/stages.js'
+import { fileCounts } from './hashing/ends.js'
 import { refuseInterrupted, withLeft } from './interrupted.js'
 import { type Journals, openJournals } from './journal.js'
 import { type ClaimedOutput, claimedOutput, evaluate, publishOutputs, stageBeside, stageWeights } from './outputs.js'
@@ -234,7 +235,9 @@ export async function openRun(
   // What was dropped was checked then.
   const inputs = () => [...kept, ...(streaming?.supply.states() ?? [])]
   const units = planUnits(plan)
+  const counts = options.ends && fileCounts(plan, units, claimed, options.ends)
   const digests = inputDigests(units.stored, wanted, (number, digest) => {
+    counts?.stored(number)
     const { file, ...place } = units.stored.placeOf(number)
     const identity = streaming?.supply.identityOf(file)
     if (identity !== undefined) journals.note(identity, { ...place, digest })
@@ -248,7 +251,10 @@ export async function openRun(
     const digest = journals.stored.get(streaming?.supply.identityOf(file) ?? '')?.get(placeKey(place))
     if (digest !== undefined) digests.know(number, digest)
   }
-  const records = recordBook(units, digests, (unit, record) => journals.add(unit.makes[0]?.output, record))
+  const records = recordBook(units, digests, (unit, record) => {
+    journals.add(unit.makes[0]?.output, record)
+    counts?.made(unit)
+  })
   const shelf = factorShelf(plan)
   const module = await compileKernels()
   const room: Run['room'] = (records, shelf) => {

@@ -68,6 +68,14 @@ export interface Streaming {
   readonly supply: Supply
 }
 
+/** Receives files that a run is done with. */
+export interface FileEnds {
+  /** By `Plan.files`: all of its tensors were read. Other work can read it again. */
+  input(file: number): void
+  /** The path of a staged file of an output that has all of its tensors. */
+  output(place: string): void
+}
+
 export interface ExecuteOptions {
   readonly threads: number
   /** Limit of anonymous memory in bytes, for all threads together. */
@@ -88,6 +96,8 @@ export interface ExecuteOptions {
   readonly before?: () => Promise<void>
   /** By `Plan.outputs`: those that are uploaded. */
   readonly deliveries?: ReadonlyMap<number, Delivery>
+  /** Absent: nobody asks. */
+  readonly ends?: FileEnds
   /** After a failure: whether unfinished work is kept even without `resume`. */
   readonly keeps?: () => boolean
   /** Absent: all files are there when `before` has ended. */
@@ -133,7 +143,12 @@ export interface ExecutedOutput {
   /** By `PlanOutput.tensors`. */
   readonly records: readonly UnitRecord[]
   /** Index, config and tokenizer files. */
-  readonly beside: readonly { readonly name: string; readonly size: number; readonly digest: string | null }[]
+  readonly beside: readonly {
+    readonly name: string
+    readonly size: number
+    readonly digest: string | null
+    readonly sha256: string
+  }[]
   /** Absolute paths of the staged files with tensors. */
   readonly files: readonly string[]
   /** The figures of a command, by name. */
@@ -146,6 +161,8 @@ export interface Description {
   readonly lineage: Iterable<string>
   /** Called after the lineage has been written. */
   readonly card: () => string
+  /** Called after the lineage and the card have been written: the checksums of all files. Absent if nobody asked for them. */
+  readonly checksums?: () => string
   /** The file of permutations next to the output. */
   readonly permutations?: Uint8Array
 }

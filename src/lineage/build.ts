@@ -18,13 +18,18 @@ import type { Digest, InputRecords, Lineage, LineageFile, LineageTensor } from '
 export interface ReadDigests {
   /** By `Plan.files`. */
   readonly files: readonly (Digest | null)[]
-  /** SHA-256 of whole files, by `Plan.files`, if requested. */
-  readonly sha256?: readonly (Digest | undefined)[]
+  /** SHA-256 of whole files, by `Plan.files`, as far as it is known. */
+  readonly sums?: readonly (FileSum | undefined)[]
   /** By model, another file that determines its weights: an adapter's configuration. */
-  readonly beside?: ReadonlyMap<string, LineageFile>
+  readonly adapters?: ReadonlyMap<string, LineageFile>
+  /** By model, the small files that were read or copied. */
+  readonly beside?: ReadonlyMap<string, readonly LineageFile[]>
   /** By model, what lay beside it. */
   readonly records?: ReadonlyMap<string, InputRecords>
 }
+
+/** The SHA-256 of an input, and how it is known. */
+export type FileSum = Required<Pick<LineageFile, 'sha256' | 'sha256_from'>>
 
 /** What a run made of an output. */
 export interface MadeOutput {
@@ -104,7 +109,7 @@ export function describeOutput({
       lineageFile(
         { name: output.layout === 'file' ? path.basename(output.path) : name, size },
         made.files[i] ?? null,
-        made.sha256?.[i],
+        made.sha256?.[i] === undefined ? {} : { sha256: made.sha256[i] },
       ),
     ),
     ...(made.others ?? []),
@@ -150,12 +155,12 @@ function tokenizerStep({ tokenizer }: Plan, { steps }: LineageInput['recipe']): 
 const lineageFile = (
   file: Pick<LineageFile, 'name' | 'size' | 'etag'>,
   digest: Digest | null,
-  sha256?: Digest,
+  sum: Partial<FileSum> = {},
 ): LineageFile => ({
   name: file.name,
   size: file.size,
   digest,
-  ...(sha256 === undefined ? {} : { sha256 }),
+  ...sum,
   ...(file.etag === undefined ? {} : { etag: file.etag }),
 })
 
@@ -164,8 +169,9 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
   return recordOf(
     plan.models.map((model, index) => {
       const files = plan.files.flatMap((file, i) =>
-        file.model === index ? [lineageFile(file, digests.files[i] ?? null, digests.sha256?.[i])] : [],
+        file.model === index ? [lineageFile(file, digests.files[i] ?? null, digests.sums?.[i])] : [],
       )
+      const adapter = digests.adapters?.get(model.name)
       const beside = digests.beside?.get(model.name)
       return [
         model.name,
@@ -178,7 +184,8 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
           ...(model.layouts ? { layouts: model.layouts } : {}),
           ...(model.readAs ? { readAs: model.readAs } : {}),
           ...digests.records?.get(model.name),
-          files: beside ? [...files, beside] : files,
+          files: adapter ? [...files, adapter] : files,
+          ...(beside ? { beside } : {}),
         },
       ]
     }),

@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { isOutputFile } from '../checkpoints/containers/index.js'
 import { modulePrefix } from '../checkpoints/modules.js'
@@ -8,15 +9,19 @@ import { type Diagnostic, Fault } from '../core/diagnostics.js'
 import { agree, plural } from '../core/words.js'
 import { byteProgress } from '../execute/byteProgress.js'
 import type { Listener } from '../execute/events.js'
+import { openSums, type Sums } from '../execute/hashing/sums.js'
+import { FileProblem } from '../storage/local/regular.js'
 import { compareInput, compareOutput, listOf, type Report } from './compare.js'
 import { bytesToDigest, type CheckpointDigests, digestCheckpoints, type StoredCheckpoint } from './digestCheckpoint.js'
-import { exists, fileSize, inside, sha256, xxh3OfFile } from './disk.js'
+import { exists, fileSize, inside, xxh3OfFile } from './disk.js'
 import type { Digest, Lineage, LineageFile, LineageModel } from './types.js'
 
 export interface CheckOptions {
   readonly listen?: Listener
   readonly threads?: number
   readonly signal?: AbortSignal
+  /** What else has hashed files. Default: nothing. */
+  readonly sums?: Sums
 }
 
 export interface Checked {
@@ -36,6 +41,13 @@ const CHANGED_INPUT = "the input was changed or moved: restore it, or give the r
 
 const isCheckpoint = (file: LineageFile): boolean => isOutputFile(file.name)
 
+/** A file of the lineage with a SHA-256, and the function that reports a difference. */
+interface Summed {
+  readonly place: string
+  readonly compare: (found: Digest) => void
+  readonly failed: (problem: FileProblem) => void
+}
+
 /** The state of one check of a lineage. */
 interface Check {
   readonly lineage: Lineage
@@ -44,6 +56,9 @@ interface Check {
   /** A model's absolute path; undefined if the model is not on this machine. */
   readonly placeOf: (model: LineageModel) => string | undefined
   readonly signal: AbortSignal | undefined
+  readonly sums: Sums
+  /** Files whose SHA-256 is to be compared. */
+  readonly summed: Summed[]
   /** One list per checked file or model, so that differences are shown in this order. */
   readonly problems: Diagnostic[][]
   readonly pending: Pending[]
@@ -62,22 +77,61 @@ export async function checkFiles(
   placeOf: Check['placeOf'],
   options: CheckOptions,
 ): Promise<Checked> {
+  const { signal, threads = availableParallelism() } = options
+  const sums = options.sums ?? openSums({ threads, signal })
   const check: Check = {
-    ...{ lineage, folder, placeOf, signal: options.signal },
-    ...{ problems: [], pending: [], files: 0, bytes: 0 },
+    ...{ lineage, folder, placeOf, signal, sums },
+    ...{ problems: [], pending: [], summed: [], files: 0, bytes: 0 },
   }
-  await checkOutputs(check)
-  for (const [name, model] of Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index))
-    await checkInput(check, name, model)
-  await compareTensors(check.pending, options)
+  try {
+    await checkOutputs(check)
+    for (const [name, model] of Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index))
+      await checkInput(check, name, model)
+    await compareTensors(check.pending, options)
+    await compareSums(check, options)
+  } finally {
+    if (!options.sums) await sums.close()
+  }
   return { problems: check.problems.flat(), files: check.files, bytes: check.bytes }
 }
 
-function reporter({ problems }: Check, hint: string): Report {
+/** Reports about one file or model. */
+interface Reporter {
+  readonly report: Report
+  /** Whether there is a report that begins with this. */
+  readonly has: (shown: string) => boolean
+}
+
+function reporter({ problems }: Check, hint: string): Reporter {
   const list: Diagnostic[] = []
   problems.push(list)
-  return (code, message, severity = 'error', way = hint) => list.push({ severity, code, message, hint: way })
+  return {
+    report: (code, message, severity = 'error', way = hint) => list.push({ severity, code, message, hint: way }),
+    has: (shown) => list.some(({ message }) => message.startsWith(`${shown} `) || message.startsWith(`${shown}:`)),
+  }
 }
+
+/** Notes a file whose SHA-256 is compared at the end. A file that differs already is not reported again. */
+function noteSum(
+  { summed }: Check,
+  kind: Kind,
+  shown: string,
+  place: string,
+  { sha256 }: LineageFile,
+  { report, has }: Reporter,
+): void {
+  if (sha256 === undefined) return
+  const compare = (found: Digest): void => {
+    if (found !== sha256 && !has(shown))
+      report(`${kind}-digest`, `${shown}: SHA-256 is ${digits(found)}, but ${digits(sha256)} in the lineage`)
+  }
+  const failed = ({ message }: FileProblem): void => {
+    if (!has(shown)) report(`${kind}-missing`, `${shown} ${message}`)
+  }
+  summed.push({ place, compare, failed })
+}
+
+const digits = (sum: Digest): string => sum.replace(/^sha256:/, '')
 
 type Kind = 'output' | 'input'
 
@@ -133,7 +187,7 @@ async function checkOutputs(check: Check): Promise<void> {
   if (output.permutations) await checkPermutations(check, output.permutations)
   const lost = complete ? Object.keys(tensors).filter((name) => !seen.has(name)) : []
   if (lost.length > 0) {
-    const report = reporter(check, CHANGED_OUTPUT)
+    const { report } = reporter(check, CHANGED_OUTPUT)
     const are = agree(lost.length, 'is', 'are')
     report(
       'output-digest',
@@ -147,7 +201,7 @@ async function checkPermutations(
   check: Check,
   { name, size, sha256: wanted }: NonNullable<Lineage['output']['permutations']>,
 ): Promise<void> {
-  const report = reporter(check, CHANGED_OUTPUT)
+  const { report } = reporter(check, CHANGED_OUTPUT)
   const folders = [check.folder, path.dirname(check.folder)]
   const places = folders.map((folder) => inside(folder, name)).filter((file) => file !== undefined)
   const [first] = places
@@ -155,13 +209,14 @@ async function checkPermutations(
   const file = places[found.indexOf(true)] ?? first
   if (file === undefined) report('output-missing', `${name} is not next to the output`)
   else if (await sized(check, 'output', name, file, size, report))
-    if ((await digestOfFile(file, wanted, check.signal)) !== wanted)
+    if ((await digestOfFile(check, file, wanted)) !== wanted)
       report('output-digest', `${name} differs from the lineage`)
 }
 
 /** Checks one file of the output. Returns false if its tensors cannot be known. */
 async function checkOutput(check: Check, expected: LineageFile, seen: Set<string>): Promise<boolean> {
-  const report = reporter(check, CHANGED_OUTPUT)
+  const reports = reporter(check, CHANGED_OUTPUT)
+  const { report } = reports
   const { name, digest } = expected
   const file = inside(check.folder, name)
   if (file === undefined) report('output-missing', `${name} is not inside the output folder`)
@@ -171,9 +226,10 @@ async function checkOutput(check: Check, expected: LineageFile, seen: Set<string
     onlySize(name, report)
     return !isCheckpoint(expected)
   }
+  noteSum(check, 'output', name, file, expected, reports)
   if (digest === null || !isCheckpoint(expected)) {
     const wanted = digest ?? expected.sha256!
-    if ((await digestOfFile(file, wanted, check.signal)) !== wanted)
+    if ((await digestOfFile(check, file, wanted)) !== wanted)
       report('output-digest', `${name} differs from the lineage`)
     return !isCheckpoint(expected)
   }
@@ -189,7 +245,8 @@ async function checkOutput(check: Check, expected: LineageFile, seen: Set<string
 const isBeside = ({ name }: LineageFile): boolean => name === ADAPTER_CONFIG
 
 async function checkInput(check: Check, name: string, model: LineageModel): Promise<void> {
-  const report = reporter(check, CHANGED_INPUT)
+  const reports = reporter(check, CHANGED_INPUT)
+  const { report } = reports
   const place = check.placeOf(model)
   const shown = `${name} (${model.reference})`
   if (place === undefined) {
@@ -197,7 +254,8 @@ async function checkInput(check: Check, name: string, model: LineageModel): Prom
     report('input-unchecked', `${shown} was not checked`, 'warning', hint)
     return
   }
-  if (!(await sameInputFiles(check, model, place, shown, report)) || model.files.length === 0) return
+  await checkSmallInputs(check, model, place, shown, reports)
+  if (!(await sameInputFiles(check, model, place, shown, reports)) || model.files.length === 0) return
   if (model.files.every((file) => file.digest === null)) return onlySize(shown, report)
   // A folder can contain a model and an adapter.
   const adapter = model.files.some(({ name }) => name.startsWith('adapter_model.'))
@@ -215,8 +273,9 @@ async function sameInputFiles(
   model: LineageModel,
   place: string,
   shown: string,
-  report: Report,
+  reports: Reporter,
 ): Promise<boolean> {
+  const { report } = reports
   const isFile = 'size' in (await fileSize(place))
   let same = true
   for (const file of model.files) {
@@ -226,11 +285,45 @@ async function sameInputFiles(
     const name = single ? shown : `${shown}: ${file.name}`
     if (target === undefined) report('input-missing', `${name} is not inside the model folder`)
     same = target !== undefined && (await sized(check, 'input', name, target, file.size, report)) && same
+    if (same) noteSum(check, 'input', name, target!, file, reports)
     if (!same || !isBeside(file) || digest === null) continue
-    if ((await digestOfFile(target!, digest, check.signal)) !== digest)
+    if ((await digestOfFile(check, target!, digest)) !== digest)
       report('input-digest', `${name} differs from the merged file`)
   }
   return same
+}
+
+/** Compares the small files of an input. */
+async function checkSmallInputs(
+  check: Check,
+  { beside = [] }: LineageModel,
+  place: string,
+  shown: string,
+  reports: Reporter,
+): Promise<void> {
+  const { report } = reports
+  for (const file of beside) {
+    const { name, size, digest } = file
+    const target = inside(place, name)
+    const of = `${shown}: ${name}`
+    if (target === undefined) report('input-missing', `${of} is not inside the model folder`)
+    if (target === undefined || !(await sized(check, 'input', of, target, size, report))) continue
+    if (digest !== null && (await digestOfFile(check, target, digest)) !== digest)
+      report('input-digest', `${of} differs from the file that the run read`)
+    noteSum(check, 'input', of, target, file, reports)
+  }
+}
+
+/** Compares the SHA-256 of whole files. */
+async function compareSums({ summed, sums }: Check, { listen }: CheckOptions): Promise<void> {
+  await sums.settle([...new Set(summed.map(({ place }) => place))], listen)
+  for (const { place, compare, failed } of summed)
+    try {
+      compare(await sums.of(place))
+    } catch (error) {
+      if (!(error instanceof FileProblem)) throw error
+      failed(error)
+    }
 }
 
 /** Reads all tensors of all files once, and compares their digests. */
@@ -258,5 +351,5 @@ function inModule(checkpoint: Checkpoint | undefined, file: string): Checkpoint 
 }
 
 /** The digest of a file, with the algorithm of the expected digest. */
-const digestOfFile = (file: string, expected: Digest, signal?: AbortSignal): Promise<Digest> =>
-  expected.startsWith('sha256:') ? sha256(file, signal) : xxh3OfFile(file, signal)
+const digestOfFile = ({ sums, signal }: Check, file: string, expected: Digest): Promise<Digest> =>
+  expected.startsWith('sha256:') ? sums.of(file) : xxh3OfFile(file, signal)

@@ -41,6 +41,7 @@ import type {
   LineageSource,
   LineageStep,
   LineageTensor,
+  SumSource,
 } from './types.js'
 
 /** Parses a lineage that can be damaged or hostile, by the rules of `schemas/lineage.v2.schema.json`. A test compares the two. */
@@ -60,8 +61,16 @@ export const fileName: Read<string> = (value, at) =>
     : bad(at, 'the name of a file inside its folder')
 
 const file = object<LineageFile>(
-  { name: fileName, size: natural, digest: nullable(digest), sha256: digest, etag: text },
+  {
+    name: fileName,
+    size: natural,
+    digest: nullable(digest),
+    sha256: digest,
+    sha256_from: oneOf<SumSource>({ computed: true, published: true }),
+    etag: text,
+  },
   'sha256',
+  'sha256_from',
   'etag',
 )
 export const givenConfig = object<GivenConfig>({ file: text, sha256: digest })
@@ -84,6 +93,7 @@ const model = object<LineageModel>(
     layouts: list(text),
     readAs: list(text),
     files: list(file),
+    beside: list(file),
   },
   'license',
   'lineage',
@@ -92,6 +102,7 @@ const model = object<LineageModel>(
   'config',
   'layouts',
   'readAs',
+  'beside',
 )
 
 const merge: Read<LineageMerge> = (value, at, depth) =>

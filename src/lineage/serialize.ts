@@ -46,6 +46,7 @@ const fileText = (file: LineageFile): string =>
     ['size', inline(file.size)],
     ['digest', inline(file.digest)],
     ['sha256', maybe(file.sha256)],
+    ['sha256_from', maybe(file.sha256_from)],
     ['etag', maybe(file.etag)],
   ])
 
@@ -127,6 +128,7 @@ const modelText = (model: LineageModel): string =>
     ['license', maybe(model.license)],
     ['lineage', maybe(model.lineage)],
     ['files', list('      ', model.files.map(fileText))],
+    ['beside', model.beside ? list('      ', model.beside.map(fileText)) : ''],
   ])
 
 const named = <T>(record: Readonly<Record<string, T>>, text: (value: T) => string): string =>

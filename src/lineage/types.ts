@@ -8,14 +8,19 @@ import type { StepRecord } from '../steps/index.js'
 /** `algorithm:hex`; null if the run skipped digests. */
 export type Digest = string
 
+/** `computed`: terge hashed the bytes. `published`: the hub publishes it, and terge did not hash the file. */
+export type SumSource = 'computed' | 'published'
+
 export interface LineageFile {
   /** Relative to the checkpoint's folder, `/` between parts. */
   readonly name: string
   /** In bytes. */
   readonly size: number
   readonly digest: Digest | null
-  /** SHA-256 of the whole file, as the hub publishes it, if requested. */
+  /** SHA-256 of the whole file, as `sha256sum` prints it and the hub publishes it. Absent if the run did not compute it. */
   readonly sha256?: Digest
+  /** Of an input: how its SHA-256 is known. Absent in older lineages, which have computed ones. */
+  readonly sha256_from?: SumSource
   /** Of an object in a store, without quotation marks. */
   readonly etag?: string
 }
@@ -57,8 +62,10 @@ export interface LineageModel extends InputRecords {
   readonly layouts?: readonly string[]
   /** The layouts that they were read as, if these differ. */
   readonly readAs?: readonly string[]
-  /** The files that the run read: weights, and an adapter's configuration. */
+  /** The files that decide its weights: those with tensors, and an adapter's configuration. */
   readonly files: readonly LineageFile[]
+  /** The small files that were read or copied: configuration, index, tokenizer, licence. Their digests are of their bytes. */
+  readonly beside?: readonly LineageFile[]
 }
 
 /** How a tensor was made: `copy`, or a method with its inputs. */

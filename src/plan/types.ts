@@ -98,6 +98,8 @@ export interface PlanOutput {
   readonly metadata: Readonly<Record<string, string>>
   /** The steps whose permutations are written to a file next to the output, with the tensors that keep their order. */
   readonly permutations?: readonly { readonly step: string; readonly untouched: readonly string[] }[]
+  /** Whether to write the SHA-256 of its files for `sha256sum`; not part of the digest. */
+  readonly checksums?: true
 }
 
 export type Sidecar =

@@ -136,6 +136,7 @@ function readOutput(at: Cursor, root: Cursor, from: From, context: OutputContext
     ...(booleanOf(drop) ? { drop: true as const } : {}),
     ...(shardSize === undefined ? {} : { shardSize }),
     ...(booleanOf(permutations) ? { permutations: true as const } : {}),
+    ...(booleanOf(get(at, 'checksums')) ? { checksums: true as const } : {}),
     ...(evaluate === undefined ? {} : { evaluate }),
   }
 }

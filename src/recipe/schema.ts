@@ -146,6 +146,11 @@ const outputMapping = object(
       description:
         'Whether to write the permutations of rebasin steps to PATH.permutations.safetensors. Default: false.',
     },
+    checksums: {
+      type: 'boolean',
+      description:
+        'Whether to write SHA256SUMS into the output folder, or NAME.sha256 next to a single file, for sha256sum -c. Default: false.',
+    },
   },
   ['path'],
   'Where to write the result, and how.',

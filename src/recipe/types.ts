@@ -26,6 +26,8 @@ export interface OutputSpec {
   readonly metadata: Readonly<Record<string, string>>
   /** Whether to write the permutations of its models to a file next to it. */
   readonly permutations?: true
+  /** Whether to write the SHA-256 of its files for `sha256sum`. */
+  readonly checksums?: true
   readonly evaluate?: Evaluate
 }
 

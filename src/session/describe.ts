@@ -2,28 +2,38 @@
 import { createHash } from 'node:crypto'
 import { OUTPUT } from '../checkpoints/containers/index.js'
 import { ADAPTER_CONFIG } from '../checkpoints/sidecars.js'
+import { smallFolderOf } from '../checkpoints/types.js'
 import { mapEach } from '../core/collections/eachOf.js'
+import { fault } from '../core/diagnostics.js'
 import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
+import type { Sums } from '../execute/hashing/sums.js'
+import { lineageName } from '../execute/outputs.js'
 import type { Description, Executed } from '../execute/types.js'
 import { bytesDigest } from '../kernels/index.js'
-import { describeOutput, type LineageInput, type MadeOutput, type ReadDigests } from '../lineage/build.js'
-import { sha256 as sha256OfFile } from '../lineage/disk.js'
-import { fileDigest } from '../lineage/fileDigest.js'
+import { describeOutput, type FileSum, type LineageInput, type MadeOutput, type ReadDigests } from '../lineage/build.js'
+import { fileSize, xxh3OfFile } from '../lineage/disk.js'
+import { type BytesDigest, fileDigest } from '../lineage/fileDigest.js'
 import { modelCard } from '../lineage/forms/card.js'
 import { lineagePieces } from '../lineage/serialize.js'
-import type { LineageTensor } from '../lineage/types.js'
+import type { Digest, LineageFile, LineageTensor } from '../lineage/types.js'
 import { partsIn } from '../plan/placements.js'
+import { boundsOf } from '../storage/local/regular.js'
 import { adapterFile } from './opened/adapterFile.js'
+import { smallFilesOf } from './opened/inputs.js'
 import { madePermutations } from './permutationFiles.js'
 import type { Prepared } from './plan.js'
+import { checksumsText, type SummedName } from './sums/checksumsText.js'
+import { publishedSums } from './sums/published.js'
+import type { RunSums } from './sums/runSums.js'
 
-/** How many whole files are hashed at the same time. */
+/** How many small files are read at the same time. */
 const FILES_AT_ONCE = 4
 
 /** The texts of an output's lineage and model card. The card contains the lineage's digest, so it comes second. */
 export function describedAs(input: LineageInput, name: string): Description {
   const { frame, tensors } = describeOutput(input)
+  const { layout, checksums } = input.plan.outputs[input.output]!
   const methods = new Set<string>()
   let quantized = false
   const hash = createHash('sha256')
@@ -44,55 +54,48 @@ export function describedAs(input: LineageInput, name: string): Description {
   const companions = new Map(
     [...input.recipe.models.values()].flatMap(({ name, companion }) => (companion ? [[name, companion] as const] : [])),
   )
+  let known: string | undefined
+  const digest = (): string => (known ??= `sha256:${hash.digest('hex')}`)
+  const card = (): string => modelCard(frame, { digest: digest(), methods, quantized, companions }, name)
+  const files = (): SummedName[] => [
+    ...frame.output.files.map((file) => ({ name: layout === 'file' ? name : file.name, sha256: file.sha256! })),
+    { name: lineageName(layout, name), sha256: digest() },
+    ...(layout === 'folder' ? [{ name: 'README.md', sha256: sha256(card()) }] : []),
+  ]
   return {
     ...(permutations ? { permutations: permutations.content } : {}),
-    lineage: lineage(),
-    card: () => modelCard(frame, { digest: `sha256:${hash.digest('hex')}`, methods, quantized, companions }, name),
+    ...(checksums ? { checksums: () => checksumsText(files()) } : {}),
+    ...{ lineage: lineage(), card },
   }
 }
 
 export interface DescribeOptions {
+  /** Whether there are tree digests. */
   readonly digests: boolean
-  /** Whether the lineage has the SHA-256 of whole files. */
-  readonly sha256: boolean
-  /** By `Plan.files`: `sha256:…` of those that are not there any more. */
-  readonly sumOf?: ((file: number) => string | undefined) | undefined
-  /** The same by `Plan.outputs` and `PlanOutput.files`. */
-  readonly madeSumOf?: ((output: number, file: number) => string | undefined) | undefined
+  /** Absent: the lineage has no SHA-256 but published ones. */
+  readonly sums?: RunSums | undefined
 }
 
 /** The inputs of `buildLineage` for some of the outputs. */
 export async function describeOutputs(
-  { plan, recipe, bindings, models }: Prepared,
+  prepared: Prepared,
   executed: Executed,
-  { digests: wanted, sha256: whole, sumOf, madeSumOf }: DescribeOptions,
+  { digests: wanted, sums }: DescribeOptions,
 ): Promise<LineageInput[]> {
+  const { plan, recipe, bindings, models } = prepared
   const { steps, scopes, checks } = executed
   const hash = (bytes: Uint8Array) => bytesDigest(executed.kernels, bytes)
-  const sums = async (files: readonly string[], known: DescribeOptions['sumOf'] = undefined) =>
-    whole
-      ? await mapEach(
-          [...files.entries()],
-          FILES_AT_ONCE,
-          async ([index, file]) => known?.(index) ?? sha256OfFile(file),
-        )
-      : undefined
-  const inputs = await sums(bindings.files, sumOf)
-  const configs = [...models].flatMap(([name, { checkpoint }]) => {
-    const bytes = adapterFile(checkpoint)
-    if (!bytes) return []
-    const file = { name: ADAPTER_CONFIG, size: bytes.length, digest: wanted ? hash(bytes) : null }
-    return [[name, whole ? { ...file, sha256: sha256(bytes) } : file] as const]
-  })
+  const files = plan.files.map(({ headerDigest }, file) => fileDigest(headerDigest, executed.inputs(file), hash))
   const read: ReadDigests = {
-    beside: new Map(configs),
+    files,
+    sums: sums ? await sums.inputs(files) : wanted ? await published(prepared) : [],
+    adapters: adaptersOf(prepared, wanted, sums !== undefined, hash),
+    beside: await smallFilesRead(prepared, wanted, sums?.files),
     records: new Map([...models].map(([name, { records = {} }]) => [name, records])),
-    files: plan.files.map(({ headerDigest }, file) => fileDigest(headerDigest, executed.inputs(file), hash)),
-    ...(inputs ? { sha256: inputs } : {}),
   }
   return mapEach(executed.outputs, 1, async ({ output, records, beside, files, evaluations }) => {
     const { files: planned, tensors } = plan.outputs[output]!
-    const written = await sums(files, (file) => madeSumOf?.(output, file))
+    const written = await sums?.outputs(output, files)
     const permutations = madePermutations(plan, output, bindings.outputs[output]!, executed.found)
     const made: MadeOutput = {
       records,
@@ -100,7 +103,7 @@ export async function describeOutputs(
         const inOrder = partsIn(tensors, file).map(({ tensor, part }) => records[tensor]!.outputs[part]!)
         return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
       }),
-      others: beside,
+      others: beside.map(({ sha256, ...file }) => (sums ? { ...file, sha256 } : file)),
       ...(permutations ? { permutations } : {}),
       ...(written ? { sha256: written } : {}),
       ...(evaluations ? { evaluations } : {}),
@@ -108,3 +111,47 @@ export async function describeOutputs(
     return { plan, recipe, output, made, read, steps, scopes, checks, version: VERSION, bytesDigest: hash }
   })
 }
+
+const published = async (prepared: Prepared): Promise<readonly (FileSum | undefined)[]> =>
+  (await publishedSums(prepared)).map((sum) =>
+    sum === undefined ? undefined : { sha256: `sha256:${sum}`, sha256_from: 'published' },
+  )
+
+/** By model: the configuration of an adapter. */
+function adaptersOf({ models }: Prepared, wanted: boolean, summed: boolean, hash: BytesDigest) {
+  return new Map(
+    [...models].flatMap(([name, { checkpoint }]) => {
+      const bytes = adapterFile(checkpoint)
+      if (!bytes) return []
+      const file = { name: ADAPTER_CONFIG, size: bytes.length, digest: wanted ? hash(bytes) : null }
+      return [[name, summed ? { ...file, ...computed(sha256(bytes)) } : file] as const]
+    }),
+  )
+}
+
+const computed = (sum: Digest): FileSum => ({ sha256: sum, sha256_from: 'computed' })
+
+/** By model: the small files that planning has read or outputs copy. Error: `input-changed`. */
+export async function smallFilesRead(
+  { plan, bindings, models }: Pick<Prepared, 'plan' | 'bindings' | 'models'>,
+  wanted: boolean,
+  sums: Sums | undefined,
+): Promise<ReadonlyMap<string, readonly LineageFile[]>> {
+  const there = new Set(bindings.inputs.map((input) => input.path))
+  const found = new Map<string, readonly LineageFile[]>()
+  for (const [index, { name }] of plan.models.entries()) {
+    const { checkpoint } = models.get(name)!
+    const small = (await smallFilesOf(plan, index, checkpoint)).filter(({ path }) => there.has(path))
+    const within = small.length > 0 ? await boundsOf(smallFolderOf(checkpoint)) : undefined
+    const files = await mapEach(small, FILES_AT_ONCE, async ({ name, path: place }): Promise<LineageFile> => {
+      const size = await fileSize(place)
+      if ('problem' in size) throw fault('input-changed', `${place} ${size.problem}`, CHANGED_HINT, 1)
+      const digest = wanted ? await xxh3OfFile(place) : null
+      return { name, size: size.size, digest, ...(sums ? computed(await sums.of(place, within)) : {}) }
+    })
+    if (files.length > 0) found.set(name, files)
+  }
+  return found
+}
+
+const CHANGED_HINT = 'run again when nothing writes to the model'

@@ -13,7 +13,7 @@ import type { Description, Executed, ExecuteOptions } from '../execute/types.js'
 import type { UnitRecord } from '../execute/units/records.js'
 import { openFactorings, surveyRanks } from '../execute/units/survey.js'
 import { buildLineage } from '../lineage/build.js'
-import type { Lineage } from '../lineage/types.js'
+import type { Digest, Lineage } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { kindOf } from '../steps/index.js'
@@ -30,10 +30,13 @@ import { refusePermutationFiles } from './permutationFiles.js'
 import type { Prepared } from './plan.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './proof/finished.js'
 import { checkLocked } from './proof/locking.js'
-import { dropSummaries, plannedPaths, refuseSummaries, writeSummaries } from './summaries.js'
+import { dropSummaries, type PlannedPath, plannedPaths, refuseSummaries, writeSummaries } from './summaries.js'
+import { dropChecksums, refuseChecksums, withChecksums, writeChecksums } from './sums/checksums.js'
+import { type DigestOptions, type Digests, digestsOf } from './sums/digests.js'
+import { openRunSums, publishedFiles, type RunSums } from './sums/runSums.js'
 
 /** How to run a plan. */
-export interface RunOptions {
+export interface RunOptions extends DigestOptions {
   /** Default: one per CPU core. */
   readonly threads?: number
   /** Limit of anonymous memory in bytes, for all threads together. Default: 1 GB plus the plan itself. */
@@ -51,12 +54,10 @@ export interface RunOptions {
   readonly force?: boolean
   /** Default true: calls fsync before the output gets its name. */
   readonly sync?: boolean
-  /** Compute the digests of inputs and outputs for the lineage. Default: true. */
-  readonly digests?: boolean
   /** Fail on results that are NaN or infinite although their inputs are finite. */
   readonly strict?: boolean
-  /** Also compute the SHA-256 of whole files, as the hub publishes it. */
-  readonly sha256?: boolean
+  /** Write `SHA256SUMS` into output folders, and `NAME.sha256` next to single files. Default: what the recipe says. */
+  readonly checksums?: boolean
   /** `evaluate` commands: fail (default), run them, or skip them. */
   readonly commands?: 'refuse' | 'run' | 'skip'
   /** Called with events: the start, progress, warnings, finished outputs, the end. */
@@ -143,6 +144,8 @@ export type RunInternals = Pick<
   readonly received?: ReceivedOutputs | undefined
   /** `Plan.files` that the run reads. Default: all. */
   readonly reads?: ReadonlySet<number>
+  /** The SHA-256 of inputs that other runs have computed, from files that are still the same. */
+  readonly knownSums?: ReadonlyMap<number, Digest>
 }
 
 export const runWith = (prepared: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> =>
@@ -155,29 +158,24 @@ export const settled = async (prepared: Prepared, options: RunOptions): Promise<
 export function surveyed(prepared: Prepared, options: RunOptions): ReturnType<typeof surveyRanks> {
   const { plan, bindings } = prepared
   const { listen = () => {}, ...rest } = options
-  const stream = { ...rest, listen, commands: false, finished: () => false, digests: false, sha256: false }
+  const stream = { ...rest, listen, commands: false, finished: () => false, digests: 'none' } as const
   return withStream(prepared, { ...stream, survey: openFactorings(plan) }, (stream) =>
-    surveyRanks(plan, stream?.bindings ?? bindings, executeOptions(prepared, options, stream)),
+    surveyRanks(plan, stream?.bindings ?? bindings, executeOptions(prepared, options, { stream })),
   )
 }
 
 async function runPaced(given: Prepared, options: RunOptions, internals: RunInternals): Promise<RunResult> {
   const started = performance.now()
   if ((options.commands ?? 'refuse') === 'refuse') refuseCommands(given.recipe)
-  const prepared = withPlaces(await settled(given, options), options.work)
-  const { plan, bindings, recipe, lock } = prepared
-  const { commands = 'refuse' } = options
+  const prepared = withPlaces(withChecksums(await settled(given, options), options.checksums ?? false), options.work)
+  const { plan, bindings, recipe } = prepared
+  const digests = digestsOf(options)
+  refuseDigests(prepared, digests)
   const warnings: Diagnostic[] = []
   const listen: Listener = (event) => {
     if (event.kind === 'warning') warnings.push(event.diagnostic)
     options.listen?.(event)
   }
-  if (lock && options.digests === false)
-    throw fault(
-      'contradiction',
-      '--locked compares digests and cannot be used with --no-digests',
-      'remove --no-digests',
-    )
   const notice = (message: string): void => listen({ kind: 'notice', message })
   for (const message of notesOf(plan, options)) notice(message)
   await settleOutputs(plan, bindings)
@@ -185,52 +183,99 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
   const paths = plannedPaths(plan, bindings.outputs, recipe, { heads, notice, signal: options.signal })
   const { force = false, resume = false } = options
   await refuseSummaries(paths, plan, { force, resume })
-  const lineages = options.resume ? await finishedBefore(prepared, { ...options, listen }) : new Map<number, Lineage>()
+  const lineages = resume ? await finishedBefore(prepared, digests, { ...options, listen }) : new Map<number, Lineage>()
+  await refuseChecksums(plan, bindings.outputs, { force, resume })
   await refusePermutationFiles(plan, bindings.outputs, (index) => lineages.has(index), { force, resume })
   let published: ReadonlyMap<number, Published> = new Map()
   if (lineages.size < plan.outputs.length) {
-    const done = new Set(lineages.keys())
-    const finished = (index: number): boolean => done.has(index)
-    const { received, reads, before, ...execute } = internals
-    const uploaded = received?.outputs ?? earlyOutputs(plan, { ...options, commands: commands === 'run' })
-    if (options.disk !== undefined) for (const message of lateUploads(plan, uploaded)) notice(message)
-    const leaving = received !== undefined
-    const streamed = { ...options, commands: commands === 'run', finished, uploaded, leaving, reads, listen }
-    published = await withStream(prepared, streamed, async (stream) => {
-      const describe = async (executed: Executed): Promise<Description[]> => {
-        internals.recorded?.(executed.records())
-        const { digests = true, sha256 = false } = options
-        const sums = { sumOf: stream?.supply.sumOf, madeSumOf: received?.sumOf }
-        const made = await describeOutputs(prepared, executed, { digests, sha256, ...sums })
-        if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
-        await dropSummaries(
-          paths,
-          made.map(({ output }) => output),
-          force,
-        )
-        return made.map((input) => {
-          lineages.set(input.output, buildLineage(input))
-          const { path: written } = plan.outputs[input.output]!
-          return describedAs(input, addressOf(plan.outputs[input.output]!)?.name ?? path.basename(written))
-        })
-      }
-      const execution = {
-        ...executeOptions(prepared, { ...options, listen }, stream),
-        ...{ ...execute, finished },
-        ...(before ? { before: () => before(stream) } : {}),
-      }
-      const places = stream?.bindings ?? bindings
-      const early = stream ? uploaded : new Set<number>()
-      return withDeliveries(plan, places, execution, early, received, heads, (options) =>
-        executePlan(plan, places, options, describe),
-      )
-    })
+    const run = { prepared, options: { ...options, listen }, internals, digests, paths, heads, lineages }
+    published = await executeOutputs(run, new Set(lineages.keys()))
   }
   const summaries = await writeSummaries(paths, plan, bindings, lineages, options.sync ?? true)
+  await writeChecksums(plan, bindings, lineages, { sync: options.sync ?? true, signal: options.signal })
   const seconds = (performance.now() - started) / 1000
   listen({ kind: 'end', seconds })
   const outputs = resultOutputs(prepared, lineages, published)
   return { outputs, summaries, warnings, seconds }
+}
+
+/** Error: `contradiction`, for what needs digests that the run does not compute. */
+function refuseDigests({ plan, lock }: Prepared, digests: Digests): void {
+  if (digests !== 'full' && plan.outputs.some(({ checksums }) => checksums))
+    throw fault('contradiction', `checksums need digests that are full, not ${digests}`, 'remove --digests')
+  if (lock && digests === 'none')
+    throw fault(
+      'contradiction',
+      '--locked compares digests and cannot be used with --digests none',
+      'remove --digests none',
+    )
+}
+
+/** What executing the outputs of a run needs. */
+interface Execution {
+  readonly prepared: Prepared
+  readonly options: RunOptions & { readonly listen: Listener }
+  readonly internals: RunInternals
+  readonly digests: Digests
+  readonly paths: readonly PlannedPath[]
+  readonly heads: HubHeads
+  /** By output. Gets those that are made. */
+  readonly lineages: Map<number, Lineage>
+}
+
+/** Makes the outputs that are not `done`, with their lineages, and publishes them. */
+async function executeOutputs(run: Execution, done: ReadonlySet<number>): Promise<ReadonlyMap<number, Published>> {
+  const { prepared, options, internals, digests, heads, lineages } = run
+  const { plan, bindings } = prepared
+  const { listen, signal, threads = availableParallelism() } = options
+  const commands = options.commands === 'run'
+  const finished = (index: number): boolean => done.has(index)
+  const { received, reads, before, knownSums, recorded: _, ...execute } = internals
+  const uploaded = received?.outputs ?? earlyOutputs(plan, { digests, commands })
+  if (options.disk !== undefined) for (const message of lateUploads(plan, uploaded)) listen({ kind: 'notice', message })
+  const leaving = received !== undefined
+  const streamed = { ...options, digests, commands, finished, uploaded, leaving, reads }
+  return withStream(prepared, streamed, async (stream) => {
+    const known = { inputs: knownSums, outputs: received?.sumOf }
+    const sums = digests === 'full' ? openRunSums(prepared, { threads, listen, signal, stream, known }) : undefined
+    const execution = {
+      ...executeOptions(prepared, options, { stream, sums }),
+      ...{ ...execute, finished, ...(sums ? { ends: sums.ends } : {}) },
+      ...(before ? { before: () => before(stream) } : {}),
+    }
+    const places = stream?.bindings ?? bindings
+    const early = stream ? uploaded : new Set<number>()
+    try {
+      const delivered = { early, received, heads, sums: sums?.uploads }
+      const published = await withDeliveries(plan, places, execution, delivered, (options) =>
+        executePlan(plan, places, options, (executed) => describeAll(run, executed, sums)),
+      )
+      await sums?.remember(publishedFiles(plan, bindings, lineages, done))
+      return published
+    } finally {
+      await sums?.close()
+    }
+  })
+}
+
+/** The descriptions of outputs that are complete except for their lineages. */
+async function describeAll(
+  { prepared, options, internals, digests, paths, lineages }: Execution,
+  executed: Executed,
+  sums: RunSums | undefined,
+): Promise<Description[]> {
+  const { plan, bindings, recipe, lock } = prepared
+  internals.recorded?.(executed.records())
+  const made = await describeOutputs(prepared, executed, { digests: digests !== 'none', sums })
+  if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
+  const outputs = made.map(({ output }) => output)
+  await dropSummaries(paths, outputs, options.force ?? false)
+  await dropChecksums(plan, bindings.outputs, outputs)
+  return made.map((input) => {
+    lineages.set(input.output, buildLineage(input))
+    const { path: written } = plan.outputs[input.output]!
+    return describedAs(input, addressOf(plan.outputs[input.output]!)?.name ?? path.basename(written))
+  })
 }
 
 /** What of its options a run does not do. */
@@ -246,12 +291,13 @@ const notesOf = (plan: Plan, { commands, work }: RunOptions): string[] => [
 /** The lineages of outputs that an earlier run finished. Error: `output-exists` for others that exist, without `force`. */
 async function finishedBefore(
   { plan, bindings, recipe, models, lock }: Prepared,
+  digests: Digests,
   options: RunOptions & { readonly listen: Listener },
 ): Promise<Map<number, Lineage>> {
   const { threads = availableParallelism(), commands, listen } = options
   const lineages = new Map<number, Lineage>()
-  const { sha256 = false, signal } = options
-  const checking = { plan, bindings, models, threads, evaluated: commands === 'run', sha256, listen, signal }
+  const { signal } = options
+  const checking = { plan, bindings, recipe, models, threads, evaluated: commands === 'run', digests, listen, signal }
   const findings = await findFinished(checking)
   if (!options.force) refuseOthers(bindings, findings)
   for (const [index, finding] of findings) if ('lineage' in finding) lineages.set(index, finding.lineage)
@@ -289,7 +335,7 @@ const withPlaces = (prepared: Prepared, work: string | undefined): Prepared => (
 export function executeOptions(
   { plan, recipe, models }: Prepared,
   options: RunOptions,
-  stream?: OpenStream,
+  { stream, sums }: { readonly stream?: OpenStream | undefined; readonly sums?: RunSums | undefined } = {},
 ): ExecuteOptions {
   const { threads = availableParallelism(), listen = () => {}, commands, signal } = options
   return {
@@ -298,11 +344,11 @@ export function executeOptions(
     resume: options.resume ?? false,
     force: options.force ?? false,
     sync: options.sync ?? true,
-    digests: options.digests ?? true,
+    digests: digestsOf(options) !== 'none',
     strict: options.strict ?? false,
     async before() {
       await fetchModels(stream ? withoutAway(models, stream.away) : models, { listen, signal }, recipe)
-      await checkSums(recipe, stream ? modelsHere(models, stream.away) : models, { listen, signal })
+      await checkSums(recipe, stream ? modelsHere(models, stream.away) : models, { listen, signal, sums: sums?.files })
     },
     ...(stream ? { streaming: stream } : {}),
     listen,

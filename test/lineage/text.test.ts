@@ -110,7 +110,11 @@ test('built lineages follow the schema, which is strict', () => {
     }),
     buildLineage({
       ...input,
-      read: { ...input.read, sha256: [undefined, `sha256:${'0'.repeat(64)}`, undefined] },
+      read: {
+        ...input.read,
+        sums: [undefined, { sha256: `sha256:${'0'.repeat(64)}`, sha256_from: 'published' }, undefined],
+        beside: new Map([['a', [{ name: 'config.json', size: 2, digest: null, sha256: `sha256:${'1'.repeat(64)}` }]]]),
+      },
     }),
   ]) {
     assert.ok(matches(JSON.parse(lineageText(built))), ajv.errorsText(matches.errors))

@@ -4,6 +4,7 @@ import flagBuilders from '@oclif/core/flags'
 import { fault } from '../../core/diagnostics.js'
 import { parseSize } from '../../core/sizes.js'
 import { quote } from '../../core/suggest.js'
+import type { Digests } from '../../index.js'
 
 // Default imports: Node and the bundle both see a CommonJS package this way.
 export const Flags = flagBuilders
@@ -54,6 +55,21 @@ export const set = Flags.string({
 export const mergekitFlags = {
   'random-seed': Flags.string({ description: 'seed of random methods; same as --set seed=N', helpValue: 'N' }),
   'out-shard-size': Flags.string({ description: 'largest shard size, such as 5GB', helpValue: 'SIZE' }),
+}
+
+/** The digests that a command asks for. Error: `bad-flag` for flags that contradict each other. */
+export function digestsFlag(flags: {
+  readonly digests?: Digests | undefined
+  readonly 'no-digests': boolean
+  readonly sha256: boolean
+}): Digests {
+  const asked = new Map<Digests, string>()
+  if (flags.digests !== undefined) asked.set(flags.digests, `--digests ${flags.digests}`)
+  if (flags['no-digests']) asked.set('none', asked.get('none') ?? '--no-digests')
+  if (flags.sha256) asked.set('full', asked.get('full') ?? '--sha256')
+  const [one, other] = asked.values()
+  if (other !== undefined) throw fault('bad-flag', `${one} and ${other} cannot be used together`, `remove ${other}`)
+  return [...asked.keys()][0] ?? 'full'
 }
 
 /** The `--set` values of a command, with the values of the mergekit flags first. Error: `bad-flag`. */
@@ -125,10 +141,16 @@ export const runFlags = {
   force: onOff('replace existing outputs'),
   'allow-commands': onOff('run the recipe’s evaluate and check commands, which can be any program'),
   'no-sync': onOff('skip fsync'),
-  'no-digests': onOff('skip digests in the lineage'),
+  digests: Flags.option({
+    options: ['full', 'fast', 'none'] as const,
+    description:
+      'digests in the lineage: full (default: with the SHA-256 of every input and output file), fast (without computing SHA-256), or none',
+  })(),
+  'no-digests': onOff('same as --digests none'),
   strict: onOff(
     'fail on NaN or infinite results from finite inputs, and on keys of a mergekit configuration that mergekit ignores',
   ),
-  sha256: onOff('add the SHA-256 of each output file to the lineage, as model hubs publish it'),
+  sha256: onOff('same as --digests full'),
+  checksums: onOff('write SHA256SUMS into output folders, or NAME.sha256 next to a single file, for sha256sum -c'),
   ...resultFlags,
 }

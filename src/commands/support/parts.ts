@@ -5,7 +5,7 @@ import { counted } from '../../core/words.js'
 import type { PartChoice, Prepared } from '../../index.js'
 import { shownPath } from '../../ui/result.js'
 import { toJson } from '../../ui/text.js'
-import { chosenFormat, Flags, onOff } from './flags.js'
+import { chosenFormat, digestsFlag, Flags, onOff } from './flags.js'
 import { given } from './options.js'
 import { partChoice } from './partChoice.js'
 import { type RunFlags, showPlan, threadsOf, withProgress, withResume } from './perform.js'
@@ -32,13 +32,15 @@ interface PartFlags extends RunFlags {
 
 /** The part to do; undefined for a run or `--finish`. Errors: `bad-flag`, `no-task`. */
 export function refuseMixed(flags: PartFlags, env: NodeJS.ProcessEnv): PartChoice | undefined {
-  const { part, finish, sha256 } = flags
+  const { part, finish, checksums } = flags
   const both = (a: string, b: string, hint: string) => fault('bad-flag', `${a} and ${b} cannot be used together`, hint)
   if (part !== undefined && finish) throw both('--part', '--finish', 'run all parts first, then --finish')
-  if (part !== undefined && sha256)
-    throw both('--part', '--sha256', 'give --sha256 to --finish, which writes the lineage')
-  if (flags['no-digests'] && (part !== undefined || finish))
-    throw both(finish ? '--finish' : '--part', '--no-digests', 'remove --no-digests: parts are recognized by digests')
+  if (part !== undefined && checksums)
+    throw both('--part', '--checksums', 'give --checksums to --finish, which publishes the outputs')
+  if (digestsFlag(flags) === 'none' && (part !== undefined || finish)) {
+    const none = flags['no-digests'] ? '--no-digests' : '--digests none'
+    throw both(finish ? '--finish' : '--part', none, `remove ${none}: parts are recognized by digests`)
+  }
   return part === undefined ? undefined : partChoice(part, env)
 }
 
@@ -55,6 +57,7 @@ export async function performPart(prepared: Prepared, part: PartChoice, flags: P
       force: flags.force,
       commands: flags['allow-commands'] ? 'run' : 'refuse',
       sync: !flags['no-sync'],
+      digests: digestsFlag(flags),
       strict: flags.strict,
       listen,
       signal,

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { Fault } from '../../core/diagnostics.js'
-import type { Listener, Prepared, RunResult } from '../../index.js'
+import type { Digests, Listener, Prepared, RunResult } from '../../index.js'
 import { widthOf } from '../../ui/fit.js'
 import { licensesText } from '../../ui/licenses.js'
 import { formatPlan, type PlanFormat } from '../../ui/plan/index.js'
@@ -9,7 +9,7 @@ import type { Phases } from '../../ui/progress/types.js'
 import { runText } from '../../ui/result.js'
 import { toJson } from '../../ui/text.js'
 import { commandLine } from './commandLine.js'
-import { chosenFormat } from './flags.js'
+import { chosenFormat, digestsFlag } from './flags.js'
 import { given } from './options.js'
 import { complain, print } from './print.js'
 import { interruptible, isInterruption } from './signals.js'
@@ -27,8 +27,10 @@ export interface RunFlags {
   readonly force: boolean
   readonly 'allow-commands': boolean
   readonly 'no-sync': boolean
+  readonly digests?: Digests | undefined
   readonly 'no-digests': boolean
   readonly sha256: boolean
+  readonly checksums: boolean
   readonly strict: boolean
   readonly json: boolean
   readonly format?: 'text' | 'json' | undefined
@@ -82,8 +84,8 @@ export async function perform(prepared: Prepared, flags: RunFlags): Promise<void
       force: flags.force,
       commands: flags['allow-commands'] ? 'run' : 'refuse',
       sync: !flags['no-sync'],
-      digests: !flags['no-digests'],
-      sha256: flags.sha256,
+      digests: digestsFlag(flags),
+      checksums: flags.checksums,
       strict: flags.strict,
       listen,
       signal,

@@ -181,6 +181,7 @@ export function planOutput(context: OutputContext, spec: OutputSpec, index: numb
         ? []
         : adapterSidecars(context, spec, value, adapter, kept ? 'kept' : quantized),
     metadata: spec.metadata,
+    ...(spec.checksums ? { checksums: true as const } : {}),
   }
 }
 

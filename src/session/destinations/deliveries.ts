@@ -19,6 +19,7 @@ import {
   type SmallFile,
   withoutDigests,
 } from '../../storage/remote/upload.js'
+import type { UploadSums } from '../sums/runSums.js'
 import { type HubHeads, openDestination, smallNames, weightNames } from './open.js'
 import { addressOf } from './places.js'
 import { notePublished } from './published.js'
@@ -40,18 +41,25 @@ export interface Received {
   readonly publishing: () => Promise<void>
 }
 
+export interface DeliveryOptions {
+  /** Outputs whose files leave as soon as they are complete. */
+  readonly early: ReadonlySet<number>
+  /** What parts have uploaded. */
+  readonly received: Received | undefined
+  readonly heads: HubHeads
+  /** Hashes files before they leave. Absent: the lineage has no SHA-256. */
+  readonly sums: UploadSums | undefined
+}
+
 /**
  * Executes a plan whose outputs can be elsewhere: checks their places before anything is read, and removes uploads whose work is not
- * kept after a failure. `early`: outputs whose files leave as soon as they are complete. `received`: what parts have uploaded. Returns
- * what was published, by output.
+ * kept after a failure. Returns what was published, by output.
  */
 export async function withDeliveries(
   { outputs, digest }: Plan,
   bindings: Bindings,
   execution: ExecuteOptions,
-  early: ReadonlySet<number>,
-  received: Received | undefined,
-  heads: HubHeads,
+  { early, received, heads, sums }: DeliveryOptions,
   work: (options: ExecuteOptions) => Promise<void>,
 ): Promise<ReadonlyMap<number, Published>> {
   const { finished = () => false, force, listen } = execution
@@ -64,7 +72,7 @@ export async function withDeliveries(
     const local = bindings.outputs[index]!
     const ofParts = received?.of(index)
     const earlier = ofParts ?? (await readReceipts(placeOf(local, output.layout).uploads))
-    const ofRun = { index, output, address, destination, local, plan: digest, earlier, early: early.has(index) }
+    const ofRun = { index, output, address, destination, local, plan: digest, earlier, early: early.has(index), sums }
     const one = ofParts ? { ...ofRun, received } : ofRun
     opened.push(openOne(one, execution))
   }
@@ -109,6 +117,8 @@ interface Opening {
   readonly earlier: Earlier
   /** Whether files are uploaded as soon as they are complete. */
   readonly early: boolean
+  /** Absent: the lineage has no SHA-256. */
+  readonly sums: UploadSums | undefined
   /** If its files come from parts. */
   readonly received?: Received | undefined
 }
@@ -163,7 +173,7 @@ function receiptsIn(record: string, { receipts, publishing: before }: Earlier): 
 }
 
 function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): Opened {
-  const { index, output, address, destination, local, plan, earlier, early, received } = opening
+  const { index, output, address, destination, local, plan, earlier, early, received, sums } = opening
   const record = placeOf(local, output.layout).uploads
   const { held, note, ...receipts } = receiptsIn(record, resume ? earlier : { receipts: [], publishing: false })
   const names = weightNames(output, address)
@@ -180,8 +190,9 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
   }
   const upload = async (file: number, place: string, digests?: readonly string[]): Promise<void> => {
     const options = { signal, note, progress: progress.add, earlier: held.get(names[file]!) }
-    const one = { name: names[file]!, size: output.files[file]!.size, path: place }
-    await note({ ...(await destination.upload(one, options)), ...(digests ? { digests } : {}) })
+    const sum = sums ? { sha256: await sums.of(index, file, place) } : {}
+    const one = { name: names[file]!, size: output.files[file]!.size, path: place, ...sum }
+    await note({ ...(await destination.upload(one, options)), ...(digests ? { digests } : {}), ...sum })
     done.add(file)
   }
   const stagedAt = (folder: string, name: string): string => path.join(folder, ...name.split('/'))
@@ -202,10 +213,12 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
     isDone: (file) => done.has(file),
     delivered(file) {
       const receipt = held.get(names[file]!)
-      return receipt && isWhole(receipt) ? receipt.digests : undefined
+      const isKnown = receipt && isWhole(receipt) && (!sums || receipt.sha256 !== undefined)
+      return isKnown ? receipt.digests : undefined
     },
     take(file) {
       done.add(file)
+      sums?.know(index, file, held.get(names[file]!)!.sha256!)
       progress.add(output.files[file]!.size)
     },
     deliver: (file, place, digests) => noting(() => upload(file, place, digests)),

@@ -2,7 +2,7 @@
 import path from 'node:path'
 import { isIndex } from '../../checkpoints/containers/index.js'
 import { isCode, isLicence, isSidecar, isWeights } from '../../checkpoints/sidecarNames.js'
-import { lineageName } from '../../execute/outputs.js'
+import { checksumsName, lineageName } from '../../execute/outputs.js'
 import { addressText, type OutputAddress } from '../../language/addresses.js'
 import type { PlanOutput } from '../../plan/types.js'
 import type { HubHead } from '../../storage/hub/upload/branch.js'
@@ -14,10 +14,18 @@ const MARKER = '_SUCCESS'
 const CARD = 'README.md'
 
 /** Names of the small files of an output that is uploaded: in the order in which they appear, the lineage last. */
-export function smallNames({ layout, indexes, sidecars, keep }: PlanOutput, address: OutputAddress): string[] {
+export function smallNames(
+  { layout, indexes, sidecars, keep, checksums }: PlanOutput,
+  address: OutputAddress,
+): string[] {
   if (!keep) return [lineageName(layout, address.name)]
   const names = [...indexes, ...sidecars].map(({ name }) => name)
-  return [...names, ...(layout === 'folder' ? [CARD] : []), lineageName(layout, address.name)]
+  return [
+    ...names,
+    ...(layout === 'folder' ? [CARD] : []),
+    ...(checksums ? [checksumsName(layout, address.name)] : []),
+    lineageName(layout, address.name),
+  ]
 }
 
 /** Names of the files with tensors, as they are at the address. */
@@ -42,6 +50,7 @@ const isOfModel = (name: string): boolean =>
   isIndex(name) ||
   name === 'config.json' ||
   name === 'lineage.json' ||
+  name === checksumsName('folder', '') ||
   (isSidecar(name) && !isLicence(name) && !isCode(name))
 
 /** What the branches of the outputs were, and are after own commits, by repository and branch. */

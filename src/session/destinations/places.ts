@@ -12,6 +12,7 @@ import {
 } from '../../language/addresses.js'
 import type { Plan, PlanOutput } from '../../plan/types.js'
 import { workRoot } from '../../storage/local/cacheRoot.js'
+import type { Digests } from '../sums/digests.js'
 
 /** The address of an output; undefined if it is on this machine. */
 export const addressOf = (output: PlanOutput): OutputAddress | undefined => outputAddress(output.path)
@@ -58,15 +59,15 @@ export const shownPlace = (output: PlanOutput, local: string): string => {
 }
 
 /**
- * The outputs whose files can leave this machine before the end. An `evaluate` command needs the whole output, and so does the SHA-256
- * of its files for the lineage. Without digests, nothing proves later what was in a file.
+ * The outputs whose files can leave this machine before the end. An `evaluate` command needs the whole output. Without digests, nothing
+ * proves later what was in a file.
  */
 export function earlyOutputs(
   { outputs }: Plan,
-  { commands, sha256 = false, digests = true }: { commands: boolean; sha256?: boolean; digests?: boolean },
+  { commands, digests = 'full' }: { commands: boolean; digests?: Digests },
 ): Set<number> {
   const early = [...outputs.entries()].filter(
-    ([, output]) => output.keep && addressOf(output) && !(commands && output.evaluate) && !sha256 && digests,
+    ([, output]) => output.keep && addressOf(output) && !(commands && output.evaluate) && digests !== 'none',
   )
   return new Set(early.map(([index]) => index))
 }
@@ -76,6 +77,6 @@ export const lateUploads = ({ outputs }: Plan, early: ReadonlySet<number>): stri
   outputs.flatMap((output, index) => {
     const address = addressOf(output)
     if (!address || early.has(index)) return []
-    const why = output.evaluate ? 'its evaluate command' : '--sha256 or --no-digests'
+    const why = output.evaluate ? 'its evaluate command' : '--digests none'
     return [`--disk does not limit ${addressText(address)}: ${why} needs the whole output here until the end`]
   })

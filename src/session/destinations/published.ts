@@ -7,7 +7,7 @@ import { makeFolder } from '../../storage/local/makeFolder.js'
 import { readOwn, writeNew } from '../../storage/local/workFolder.js'
 import { readReceipts } from '../../storage/remote/receipts.js'
 import { type Destination, markOf, type Receipt, type SmallFile, type SmallMark } from '../../storage/remote/upload.js'
-import { openDestination, weightNames } from './open.js'
+import { openDestination, smallNames, weightNames } from './open.js'
 import { addressOf } from './places.js'
 
 interface PublishedRecord {
@@ -59,6 +59,8 @@ export async function publishedLineage(
   const record = address && (await readRecord(recordOf(local)))
   if (!record || record.plan !== plan.digest || record.terge !== VERSION) return undefined
   if (record.receipts.length !== weightNames(output, address).length) return undefined
+  // What this run would write may be more.
+  if (smallNames(output, address).some((name) => !record.small.some((one) => one.name === name))) return undefined
   const destination = await openDestination(output, address, { force: true, notice: () => {} })
   return (await destination.has(record.receipts, record.small, signal)) ? lineageOf(local) : undefined
 }

@@ -11,6 +11,7 @@ import { formatSize } from '../../core/sizes.js'
 import { didYouMean, quote } from '../../core/suggest.js'
 import { byteProgress } from '../../execute/byteProgress.js'
 import type { Listener } from '../../execute/events.js'
+import type { Sums } from '../../execute/hashing/sums.js'
 import { interruptedDownload } from '../../execute/interrupted.js'
 import { hubParts, originOf, s3Parts } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
@@ -218,6 +219,12 @@ export interface FetchOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** How whole files are hashed. */
+export interface CheckSumOptions extends FetchOptions {
+  /** What else is hashed. Default: only this file. */
+  readonly sums?: Sums | undefined
+}
+
 /** Downloads all missing weights into the cache. Errors: those of `download`, with the model's place. */
 export async function fetchModels(
   models: Iterable<readonly [string, OpenedModel]>,
@@ -251,12 +258,17 @@ export async function fetchModels(
 export async function checkSums(
   recipe: Recipe,
   models: ReadonlyMap<string, OpenedModel>,
-  { listen, signal }: FetchOptions = {},
+  options: CheckSumOptions = {},
 ): Promise<void> {
   for (const [name, model] of models) {
     const [file] = model.checkpoint.files
-    if (file) await checkSum(recipe, name, model, file.path, { listen, signal })
+    if (file) await checkSum(recipe, name, model, file.path, options)
   }
+}
+
+async function hashed(sums: Sums, place: string, listen: Listener | undefined): Promise<string> {
+  await sums.settle([place], listen)
+  return sums.of(place)
 }
 
 /** The same for one model, whose file is at `place`. */
@@ -265,15 +277,19 @@ export async function checkSum(
   name: string,
   { checkpoint, fetches }: OpenedModel,
   place: string,
-  { listen, signal }: FetchOptions = {},
+  { listen, signal, sums }: CheckSumOptions = {},
 ): Promise<void> {
   const { sha256, at, reference } = recipe.models.get(name)!
   const [file] = checkpoint.files
   if (sha256 === undefined || !file || fetches[0]?.file.sha256 !== undefined) return
-  const progress = byteProgress(listen, 'sha256', file.size)
-  const text = `reading ${reference}`
-  const read = (bytes: number) => progress.add(bytes, text)
-  const found = (await sha256OfFile(place, signal, read)).replace(/^sha256:/, '')
-  progress.end(text)
+  const found = (await (sums ? hashed(sums, place, listen) : read())).replace(/^sha256:/, '')
   if (found !== sha256) throw placed(recipe, [...at, 'sha256'], sumDiffers(reference, sha256, found, 2))
+
+  async function read(): Promise<string> {
+    const progress = byteProgress(listen, 'sha256', file!.size)
+    const text = `reading ${reference}`
+    const sum = await sha256OfFile(place, signal, (bytes) => progress.add(bytes, text))
+    progress.end(text)
+    return sum
+  }
 }

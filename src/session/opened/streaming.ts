@@ -10,6 +10,7 @@ import type { Flow, FlowOptions, FlowPart } from '../../plan/flow/types.js'
 import type { Plan } from '../../plan/types.js'
 import { earlyOutputs, lateUploads } from '../destinations/places.js'
 import type { Prepared } from '../plan.js'
+import type { Digests } from '../sums/digests.js'
 import { type AwayFile, awayFiles, type Sources } from './away.js'
 import { placed } from './models.js'
 import { type OpenSupply, openSupply, sweepSupplies } from './supply.js'
@@ -17,8 +18,7 @@ import { type OpenSupply, openSupply, sweepSupplies } from './supply.js'
 export interface StreamOptions {
   /** Bytes that the disk may take. Absent: files go to the cache. */
   readonly disk?: number
-  readonly digests?: boolean
-  readonly sha256?: boolean
+  readonly digests: Digests
   readonly resume?: boolean
   /** Whether commands run, which need checkpoints of their own. */
   readonly commands: boolean
@@ -75,7 +75,7 @@ async function openStream(
   options: StreamOptions,
 ): Promise<OpenStream | undefined> {
   const { bindings } = sources
-  const { digests = true, sha256 = false, resume = false, finished, uploaded = new Set(), survey } = options
+  const { digests, resume = false, finished, uploaded = new Set(), survey } = options
   const { listen, signal, part, reads } = options
   const disk = limit ?? Number.POSITIVE_INFINITY
   const all = limit === undefined ? [] : await awayFiles(sources)
@@ -87,10 +87,10 @@ async function openStream(
     return undefined
   }
   const narrowed = { ...(survey ? { survey } : {}), ...(part ? { part } : {}) }
-  const bounds = { disk, digests, finished, uploaded, commands: options.commands, ...narrowed }
+  const bounds = { disk, digests: digests !== 'none', finished, uploaded, commands: options.commands, ...narrowed }
   const { plan, flow } = boundedFlow(sources, away, bounds)
   if (flow.leastDisk > disk) throw tooSmall(sources, plan, flow, disk)
-  const supply = await openSupply(away, { disk, resume, sha256, listen, signal })
+  const supply = await openSupply(away, { disk, resume, sha256: digests === 'full', listen, signal })
   return {
     ...{ flow, supply, away },
     bindings: { ...bindings, files: bindings.files.map((place, file) => supply.placeOf(file) ?? place) },

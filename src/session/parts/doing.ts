@@ -24,14 +24,16 @@ import { checkSums, fetchModels } from '../opened/models.js'
 import { type OpenStream, type StreamOptions, withStream } from '../opened/streaming.js'
 import type { Prepared } from '../plan.js'
 import { executeOptions, type RunOptions, refuseCommands, surveyed } from '../run.js'
+import { digestsOf } from '../sums/digests.js'
 import { type Attempt, openAttempt, sentByAttempts } from './attempts.js'
 import { leavingOutputs } from './place.js'
 import type { PartRecord } from './records.js'
 import { openSending } from './sending.js'
+import { firstReads, sumsOf } from './sums.js'
 import { ANALYSE, certainDigests, modelsWith, needsAnalyses, partName, partText, rankedBy, recordIn } from './work.js'
 
 /** How to do a part. `resume` is of no use: a part always continues what was done of it. */
-export type PartOptions = Omit<RunOptions, 'resume' | 'sha256'> & {
+export type PartOptions = Omit<RunOptions, 'resume' | 'checksums'> & {
   /** Where parts meet: a folder that all machines share, or `s3://bucket/prefix`. Default: a folder beside the first output. */
   readonly work?: string
 }
@@ -69,7 +71,7 @@ export async function analyse(site: Site): Promise<Made> {
   const part: Part = { finds: true, owns: () => false, digests: () => false, cost: { read: 0, write: 0, tensors: 0 } }
   const about = { plan: first.digest, part: ANALYSE, sent: [] }
   if (!needsAnalyses(given)) {
-    const record = { ...about, ranks: [], records: [], digests: [], states: [] }
+    const record = { ...about, ranks: [], records: [], digests: [], states: [], sums: [] }
     return { record, tensors: 0, bytes: 0, close: async () => {} }
   }
   const judged = first.analyses.some(({ select }) => select)
@@ -95,7 +97,7 @@ export async function analyse(site: Site): Promise<Made> {
     const attempt = await openAttempt(place, ANALYSE, own)
     const streamed = { part: { finds: true, owns: () => false, digested: new Set<number>() }, reads }
     const done = await execute(site, prepared, attempt, streamed, (stream) => ({
-      ...{ part, stream, more: {} },
+      ...{ part, stream, first: [], more: {} },
       folder: (output) => path.join(own!, String(output)),
       own: (output) => new Set(judged ? plan.outputs[output]!.files.keys() : []),
     }))
@@ -119,7 +121,8 @@ export async function doPart(
   const { plan } = prepared
   const [role, text] = [partName(index, of), partText(index, of)]
   const leaving = leavingOutputs(plan, place)
-  const { files, digested, written, ...rest } = partsOf(plan, of, leaving)[index]!
+  const parts = partsOf(plan, of, leaving)
+  const { files, digested, written, ...rest } = parts[index]!
   const gone = new Map([...written].filter(([output]) => leaving.has(output)))
   return withFolder(leaving.size > 0 ? CACHE : undefined, async (own) => {
     const earlier = await recordIn(place, role, { digest, plan, part: text })
@@ -139,7 +142,7 @@ export async function doPart(
     }
     try {
       const done = await execute(site, prepared, attempt, streamed, (stream) => ({
-        ...{ part: { ...rest, finds: false }, stream, folder },
+        ...{ part: { ...rest, finds: false }, stream, folder, first: firstReads(parts, index) },
         own: (output) => new Set(written.get(output) ?? []),
         more: {
           deliveries: sending.deliveries,
@@ -188,6 +191,8 @@ async function withFolder<T>(where: string | undefined, work: (own: string | und
 interface Doing {
   readonly part: Part
   readonly stream: OpenStream | undefined
+  /** The files that it hashes. */
+  readonly first: readonly number[]
   readonly folder: (output: number) => string
   /** The files that it makes, by output. */
   readonly own: (output: number) => ReadonlySet<number>
@@ -201,15 +206,16 @@ async function execute(
   attempt: Attempt,
   streamed: Pick<StreamOptions, 'part' | 'uploaded' | 'leaving'> & { readonly reads: Iterable<number> },
   doing: (stream: OpenStream | undefined) => Doing,
-): Promise<DonePart> {
+): Promise<DonePart & Pick<PartRecord, 'sums'>> {
   const { plan, bindings } = prepared
   const { disk, listen, signal } = options
+  const digests = digestsOf(options)
   const reads = new Set(streamed.reads)
-  const inStages = { ...streamed, reads, listen, signal, resume: true, commands: false, finished: () => false }
+  const inStages = { ...streamed, reads, digests, listen, signal, resume: true, commands: false, finished: () => false }
   try {
-    return await withStream(prepared, { ...inStages, ...(disk === undefined ? {} : { disk }) }, (stream) => {
-      const { part, folder, own, more } = doing(stream)
-      return executePart(
+    return await withStream(prepared, { ...inStages, ...(disk === undefined ? {} : { disk }) }, async (stream) => {
+      const { part, folder, own, more, first } = doing(stream)
+      const done = await executePart(
         plan,
         stream?.bindings ?? bindings,
         { ...optionsFor(prepared, options, reads, stream), ...internals, ...more },
@@ -220,6 +226,7 @@ async function execute(
           journal: { own: attempt.journal, others: attempt.others, records: [] },
         },
       )
+      return { ...done, sums: await sumsOf(prepared, first, done.states, stream, options) }
     })
   } finally {
     attempt.end()
@@ -245,7 +252,7 @@ function optionsFor(
   const models = modelsWith(prepared, files)
   const away = stream?.away ?? []
   return {
-    ...executeOptions(prepared, options, stream),
+    ...executeOptions(prepared, options, { stream }),
     async before() {
       await fetchModels(withoutAway(models, away), { listen, signal }, recipe)
       await checkSums(recipe, modelsHere(models, away), { listen, signal })

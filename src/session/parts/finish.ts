@@ -16,6 +16,7 @@ import { withoutAway } from '../opened/away.js'
 import { fetchModels } from '../opened/models.js'
 import type { Prepared } from '../plan.js'
 import { type RunOptions, type RunResult, runWith } from '../run.js'
+import { digestsOf } from '../sums/digests.js'
 import { abortUnused, arrivals, isComplete, isPublishing, receivedFrom } from './arrived.js'
 import { sentByAttempts } from './attempts.js'
 import { leavingOutputs, meetingPlace } from './place.js'
@@ -24,6 +25,7 @@ import type { PartRecord, SentFile } from './records.js'
 import {
   ANALYSE,
   certainDigests,
+  certainSums,
   modelsWith,
   needsAnalyses,
   partName,
@@ -31,6 +33,7 @@ import {
   partText,
   rankedBy,
   recordIn,
+  refuseWithout,
 } from './work.js'
 
 /** How to finish parts. `resume` is of no use: an interrupted `finishParts` always continues. */
@@ -57,8 +60,7 @@ export async function finishPartsWith(
   { work: asked, ...options }: FinishOptions,
   internals: Pick<ExecuteOptions, 'openPool'>,
 ): Promise<RunResult> {
-  if (options.digests === false)
-    throw fault('contradiction', 'parts are recognized by digests, which --no-digests skips', 'remove --no-digests')
+  refuseWithout(digestsOf(options))
   const { plan } = given
   const place = await meetingPlace(given, asked)
   const uploads = plan.outputs.some(addressOf) && place.folder !== undefined ? uploadsFolder(place.folder) : undefined
@@ -129,14 +131,15 @@ async function publish(
   const received = receivedFrom(plan, sent, { place, publishing: await isPublishing(place) }, lost)
   const outputs = withWork(plan, bindings.outputs, options.work)
   const arriving = arrivals({ plan, outputs, place, sent, sync, listen, signal, lost })
-  const reads = options.sha256 ? new Set(plan.files.keys()) : filesToRead(plan, known)
+  const knownSums = new Map(every.flatMap((record) => [...certainSums(prepared, record)]))
+  const reads = filesToRead(plan, known)
+  if (digestsOf(options) === 'full') for (const file of plan.files.keys()) if (!knownSums.has(file)) reads.add(file)
   await arriving.open()
   try {
     const result = await runWith(prepared, options, {
       ...internals,
       records: every.flatMap(({ records }) => records),
-      known,
-      ...{ reads, received },
+      ...{ known, knownSums, reads, received },
       left: (units) => notDone(all, plan, units),
       staged: (output) => (output < plan.outputs.length ? stagedAt(output) : undefined),
       async before(stream) {

@@ -5,11 +5,12 @@ import { withPace } from '../../execute/paced.js'
 import { enter, othersIn } from '../../storage/meeting/presence.js'
 import { writeRecord } from '../../storage/meeting/records.js'
 import type { Prepared } from '../plan.js'
+import { digestsOf } from '../sums/digests.js'
 import { openDestinations } from './arrived.js'
 import { analyse, doPart, type PartInternals, type PartOptions } from './doing.js'
 import { meetingPlace } from './place.js'
 import { recordText } from './records.js'
-import { ANALYSE, MOST_PARTS, openWork, partName, refuseOtherWork, refuseOutputs } from './work.js'
+import { ANALYSE, MOST_PARTS, openWork, partName, refuseOtherWork, refuseOutputs, refuseWithout } from './work.js'
 
 export type { PartOptions } from './doing.js'
 
@@ -59,8 +60,7 @@ async function runPaced(
   internals: PartInternals,
 ): Promise<PartResult> {
   const started = performance.now()
-  if (options.digests === false)
-    throw fault('contradiction', 'parts are recognized by digests, which --no-digests skips', 'remove --no-digests')
+  refuseWithout(digestsOf(options))
   if (choice !== ANALYSE) checkChoice(choice)
   const warnings: Diagnostic[] = []
   const listen: Listener = (event) => {

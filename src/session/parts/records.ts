@@ -25,16 +25,18 @@ export interface PartRecord extends DonePart {
   /** Ranks that an analysis found, by step and tensor. */
   readonly ranks: readonly (readonly [step: string, tensor: string, rank: number])[]
   readonly sent: readonly SentFile[]
+  /** `sha256:…` of the files that this part is the first to read, by `Plan.files`. */
+  readonly sums: readonly (readonly [file: number, sum: string])[]
 }
 
-const FORMAT = 2
+const FORMAT = 3
 
 /** In pieces, for one iteration. The last line has the checksum of the rest. */
-export function recordText({ plan, part, states, digests, ranks, records, sent }: PartRecord): string {
+export function recordText({ plan, part, states, digests, ranks, records, sent, sums }: PartRecord): string {
   const head = {
     ...{ format: FORMAT, terge: VERSION, plan, part, ranks },
     states: states.map((state) => state ?? null),
-    ...{ digests, sent: sent.map(sentRow) },
+    ...{ digests, sums, sent: sent.map(sentRow) },
   }
   return withSum([JSON.stringify(head), ...records.map(recordLine)])
 }
@@ -52,7 +54,7 @@ export interface RecordOf {
 export function parsePartRecord(text: string, { digest, plan, part }: RecordOf): PartRecord | undefined {
   const { head, lines } = linesOf(text, digest) ?? {}
   if (!head || !lines || head.part !== part) return undefined
-  const { states, digests, ranks } = head
+  const { states, digests, ranks, sums } = head
   const stored = storedTensors(plan).count
   const sent = sentFiles(plan, head.sent)
   const records = lines.map(parseRecord)
@@ -60,7 +62,8 @@ export function parsePartRecord(text: string, { digest, plan, part }: RecordOf):
   if (!isList(states, isState) || states.length > plan.files.length) return undefined
   if (!isList(digests, isDigest) || !isList(ranks, isRank)) return undefined
   if (digests.some(([number]) => number >= stored)) return undefined
-  return { plan: digest, part, digests, ranks, records, sent, states: states.map((state) => state ?? undefined) }
+  if (!isList(sums, isSum) || sums.some(([file]) => file >= plan.files.length)) return undefined
+  return { plan: digest, part, digests, ranks, records, sent, sums, states: states.map((state) => state ?? undefined) }
 }
 
 /** What one attempt at a part has uploaded, as text. */
@@ -116,6 +119,8 @@ const isList = <T>(value: unknown, is: (one: unknown) => one is T): value is rea
 const isState = (value: unknown): value is string | null => value === null || typeof value === 'string'
 const isDigest = (value: unknown): value is readonly [number, string] =>
   Array.isArray(value) && value.length === 2 && isIndex(value[0]) && typeof value[1] === 'string'
+const isSum = (value: unknown): value is readonly [number, string] =>
+  isDigest(value) && /^sha256:[0-9a-f]{64}$/.test(value[1])
 const isRank = (value: unknown): value is readonly [string, string, number] =>
   Array.isArray(value) &&
   value.length === 3 &&

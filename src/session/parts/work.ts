@@ -10,6 +10,7 @@ import type { MeetingPlace } from '../../storage/meeting/types.js'
 import { addressOf } from '../destinations/places.js'
 import type { OpenedModel } from '../opened/models.js'
 import type { Prepared } from '../plan.js'
+import type { Digests } from '../sums/digests.js'
 import { type PartRecord, parsePartRecord, type RecordOf } from './records.js'
 
 /** The name of the analyses' record, and of the part that makes it. */
@@ -124,17 +125,27 @@ export async function rankedBy(given: Prepared, record: PartRecord | undefined):
 }
 
 /**
- * The digests of a record that are still certain: of files with the same state as when they were read, and of files whose content
- * is pinned by a commit or an ETag of the plan.
+ * What a record says of files is still certain if they have the same state as when they were read, or if their content is pinned by a
+ * commit or an ETag of the plan. By `Plan.files`.
  */
-export function certainDigests({ plan, bindings }: Prepared, { digests, states }: PartRecord): Map<number, string> {
-  const stored = storedTensors(plan)
-  const certain = plan.files.map(({ model, etag }, file) => {
+const certainFiles = ({ plan, bindings }: Prepared, { states }: PartRecord): boolean[] =>
+  plan.files.map(({ model, etag }, file) => {
     const state = bindings.inputs[file]?.state
     const isPinned = etag !== undefined || /^[0-9a-f]{40}$/.test(plan.models[model]!.revision ?? '')
     return isPinned || (state !== undefined && states[file] === state)
   })
-  return new Map(digests.filter(([number]) => certain[stored.placeOf(number).file]))
+
+/** The digests of stored tensors of a record that are still certain. */
+export function certainDigests(prepared: Prepared, record: PartRecord): Map<number, string> {
+  const stored = storedTensors(prepared.plan)
+  const certain = certainFiles(prepared, record)
+  return new Map(record.digests.filter(([number]) => certain[stored.placeOf(number).file]))
+}
+
+/** The SHA-256 of files that are still certain. */
+export function certainSums(prepared: Prepared, record: PartRecord): Map<number, string> {
+  const certain = certainFiles(prepared, record)
+  return new Map(record.sums.filter(([file]) => certain[file]))
 }
 
 /** The models with only the downloads of these files of the plan. Models without such a file are not there. */
@@ -151,6 +162,12 @@ export function modelsWith(
         : [],
     ),
   )
+}
+
+/** Parts are recognized by digests. Error: `contradiction`. */
+export function refuseWithout(digests: Digests): void {
+  if (digests === 'none')
+    throw fault('contradiction', 'parts are recognized by digests, which --digests none skips', 'remove --digests none')
 }
 
 /** A part does not begin if its output exists on this machine. Error: `output-exists`. */

@@ -22,20 +22,25 @@ import { type BytesDigest, fileDigest, wholeDigest } from '../../lineage/fileDig
 import type { Digest, Lineage, LineageFile } from '../../lineage/types.js'
 import { partsIn } from '../../plan/placements.js'
 import type { Plan } from '../../plan/types.js'
+import type { Recipe } from '../../recipe/types.js'
 import { settleStaging } from '../../storage/local/staging.js'
+import { smallFilesRead } from '../describe.js'
 import { publishedLineage } from '../destinations/published.js'
 import { adapterFile } from '../opened/adapterFile.js'
 import type { OpenedModel } from '../opened/models.js'
+import type { Digests } from '../sums/digests.js'
+import { openRunSums } from '../sums/runSums.js'
 
 export interface Checking {
   readonly plan: Plan
   readonly bindings: Bindings
   readonly models: ReadonlyMap<string, OpenedModel>
+  readonly recipe: Recipe
   readonly threads: number
   /** Whether the lineage must have figures of `evaluate` commands. */
   readonly evaluated: boolean
-  /** Whether the lineage must have the SHA-256 of whole files. */
-  readonly sha256: boolean
+  /** The digests that the lineage must have at least. */
+  readonly digests: Digests
   readonly listen: Listener
   readonly signal?: AbortSignal | undefined
 }
@@ -105,7 +110,7 @@ async function check(
 
 /** Why a lineage does not belong to this plan or is incomplete, from its text alone. */
 async function otherPlan(
-  { plan, bindings, evaluated, sha256: whole }: Checking,
+  { plan, bindings, evaluated, digests: wanted }: Checking,
   index: number,
   lineage: Lineage,
 ): Promise<string | undefined> {
@@ -123,8 +128,9 @@ async function otherPlan(
   if (evaluated && evaluate && !lineage.evaluations) return 'it was not evaluated'
   if (evaluated && plan.checks?.some(({ step, tolerance }) => isUnchecked(lineage, step, tolerance)))
     return 'its alignments were not checked'
-  if (whole && output.files.slice(0, files.length).some((file) => file.sha256 === undefined))
-    return 'its lineage has no SHA-256'
+  const summed = [output, ...Object.values(lineage.models)].flatMap(({ files }) => files)
+  if (wanted === 'full' && summed.some((file) => file.sha256 === undefined || file.sha256_from === 'published'))
+    return 'its lineage has no SHA-256 of all files'
   const hash = await hasher()
   const weights = files.map(({ name, size, header }, file): LineageFile => {
     const digests = partsIn(tensors, file).map(({ placement }) => lineage.tensors[placement.name]?.digest ?? null)
@@ -150,7 +156,11 @@ function isUnchecked({ steps }: Lineage, step: string, tolerance: number): boole
 }
 
 const isSame = (file: LineageFile, other: LineageFile | undefined): boolean =>
-  file.digest !== null && file.name === other?.name && file.size === other.size && file.digest === other.digest
+  file.digest !== null &&
+  file.name === other?.name &&
+  file.size === other.size &&
+  file.digest === other.digest &&
+  (file.sha256 === undefined || file.sha256 === other.sha256)
 
 async function hasher(): Promise<BytesDigest> {
   const kernels = await smallKernels()
@@ -161,40 +171,75 @@ async function hasher(): Promise<BytesDigest> {
 interface Input {
   readonly name: string
   readonly revision?: string | undefined
-  readonly files: readonly { readonly name: string; readonly size: number; readonly digest?: Digest }[]
+  readonly files: readonly {
+    readonly name: string
+    readonly size: number
+    readonly digest?: Digest
+    readonly sha256?: Digest
+  }[]
+  readonly beside: readonly LineageFile[]
 }
 
-async function digestInputs({ plan, models, threads, signal }: Checking): Promise<Input[]> {
+async function digestInputs(checking: Checking): Promise<Input[]> {
+  const { plan, models, threads, signal, listen, digests: wanted } = checking
   const used = plan.models.map(({ name }) => models.get(name)!)
   const here = used.filter(({ fetches }) => fetches.length === 0).map(({ checkpoint }) => checkpoint)
   const digests = await digestCheckpoints(here, { threads, ...(signal ? { signal } : {}) })
   const hash = await hasher()
-  return plan.models.map(({ name, revision }, index) => {
+  const found = plan.models.map(({ name, revision }, index) => {
     const { checkpoint } = used[index]!
-    const found = digests[here.indexOf(checkpoint)]
+    const own = digests[here.indexOf(checkpoint)]
     const weights = checkpoint.files.map(({ name, size }, file) => {
-      return { name, size, ...(found ? { digest: found.files[file]! } : {}) }
+      return { name, size, ...(own ? { digest: own.files[file]! } : {}) }
     })
     const config = adapterFile(checkpoint)
     const beside = config ? [{ name: ADAPTER_CONFIG, size: config.length, digest: hash(config) }] : []
     return { name, revision, files: [...weights, ...beside] }
   })
+  const isHere = (file: number): boolean => used[plan.files[file]!.model]!.fetches.length === 0
+  const known = found.flatMap(({ files }, model) => files.slice(0, used[model]!.checkpoint.files.length))
+  const sums = openRunSums(checking, { threads, listen, signal })
+  try {
+    const summed =
+      wanted === 'full'
+        ? await sums.inputs(
+            known.map(({ digest }) => digest ?? null),
+            isHere,
+          )
+        : []
+    const beside = await smallFilesRead(checking, true, wanted === 'full' ? sums.files : undefined)
+    let next = 0
+    return found.map((model, index) => ({
+      ...model,
+      files: model.files.map((file, place) =>
+        place < used[index]!.checkpoint.files.length ? { ...file, ...summed[next++] } : file,
+      ),
+      beside: beside.get(model.name) ?? [],
+    }))
+  } finally {
+    await sums.close()
+  }
 }
 
 /** Why the models are not those of the lineage. The commit decides for hub files that are not downloaded. */
 function otherInputs(lineage: Lineage, inputs: readonly Input[]): string | undefined {
-  const other = inputs.find(({ name, revision, files }) => {
+  const other = inputs.find(({ name, revision, files, beside }) => {
     const noted = Object.hasOwn(lineage.models, name) ? lineage.models[name] : undefined
     const pinned = revision !== undefined && /^[0-9a-f]{40}$/.test(revision) && noted?.revision === revision
-    const same = files.every(({ name, size, digest }, index) => {
+    const same = files.every(({ name, size, digest, sha256 }, index) => {
       const before = noted?.files[index]
-      return before?.name === name && before.size === size && (digest === undefined ? pinned : digest === before.digest)
+      if (before?.name !== name || before.size !== size) return false
+      if (digest === undefined) return pinned
+      return digest === before.digest && (sha256 === undefined || sha256 === before.sha256)
     })
-    return !same || noted?.files.length !== files.length
+    return !same || noted?.files.length !== files.length || !areSame(beside, noted.beside ?? [])
   })
   if (other) return `model '${other.name}' has changed since then`
   return Object.keys(lineage.models).length === inputs.length ? undefined : 'it was merged from other models'
 }
+
+const areSame = (now: readonly LineageFile[], before: readonly LineageFile[]): boolean =>
+  now.length === before.length && now.every((file, index) => isSame(file, before[index]))
 
 /** Why the output's files differ from the lineage. */
 async function otherFiles(

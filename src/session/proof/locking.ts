@@ -1,5 +1,6 @@
 /** Makes locks of models, and compares models with a lock. */
 
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { isLicence, isSidecar, isWeights } from '../../checkpoints/sidecarNames.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
@@ -8,14 +9,16 @@ import { ownValue, recordOf } from '../../core/collections/ownValue.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
 import { VERSION } from '../../core/version.js'
 import { byteProgress } from '../../execute/byteProgress.js'
+import { openSums, type Sums } from '../../execute/hashing/sums.js'
 import { hubParts } from '../../language/names.js'
 import type { ModelSource } from '../../language/types.js'
-import { bytesToDigest, digestCheckpoints } from '../../lineage/digestCheckpoint.js'
+import { bytesToDigest, type CheckpointDigests, digestCheckpoints } from '../../lineage/digestCheckpoint.js'
 import { fileSize, sha256, xxh3OfFile } from '../../lineage/disk.js'
 import type { Lock, LockedFile, LockedModel } from '../../lineage/lock.js'
 import type { Lineage } from '../../lineage/types.js'
 import type { Recipe } from '../../recipe/types.js'
 import { type FetchOptions, fetchModels, type OpenedModel, type Pin, placed } from '../opened/models.js'
+import { LEAST_REMEMBERED, remember, type Summed } from '../sums/memo.js'
 
 /** Downloads missing files and reads all of them. Errors: those of `fetchModels` and of reading. */
 export async function makeLock(
@@ -28,29 +31,43 @@ export async function makeLock(
   const opened = [...models]
   const checkpoints = opened.map(([, { checkpoint }]) => checkpoint)
   const whole = opened.flatMap(([, { checkpoint, fetches }]) =>
-    checkpoint.files.filter(({ path: place }) => publishedSum(fetches, place) === undefined),
+    checkpoint.files.map((file) => file.path).filter((place) => publishedSum(fetches, place) === undefined),
   )
-  const total = bytesToDigest(checkpoints) + whole.reduce((sum, { size }) => sum + size, 0)
-  const progress = byteProgress(listen, 'lock', total)
+  const progress = byteProgress(listen, 'lock', bytesToDigest(checkpoints))
   const digests = await digestCheckpoints(checkpoints, {
     ...(threads === undefined ? {} : { threads }),
     ...(signal === undefined ? {} : { signal }),
     progress: (read, tensor) => progress.add(read, `reading ${tensor}`),
   })
+  progress.end('all tensors read')
+  const sums = openSums({ threads: threads ?? availableParallelism(), signal })
+  try {
+    await sums.settle([...new Set(whole)], listen)
+    return await lockOf(recipe, opened, digests, sums)
+  } finally {
+    await sums.close()
+  }
+}
+
+async function lockOf(
+  recipe: Recipe,
+  opened: readonly (readonly [string, OpenedModel])[],
+  digests: readonly CheckpointDigests[],
+  sums: Sums,
+): Promise<Lock> {
   const locked: [string, LockedModel][] = []
+  const learnt: Summed[] = []
   for (const [index, [name, { checkpoint, fetches }]] of opened.entries()) {
     const files: LockedFile[] = []
     for (const [file, { name: fileName, path: place, size, etag }] of checkpoint.files.entries()) {
       const published = publishedSum(fetches, place)
-      const read = (bytes: number) => progress.add(bytes, `SHA-256 of ${name}: ${fileName}`)
-      const sum = published === undefined ? await sha256(place, signal, read) : `sha256:${published}`
-      files.push({
-        ...{ name: fileName, size, ...(etag === undefined ? {} : { etag }) },
-        ...{ sha256: sum, digest: digests[index]!.files[file]! },
-      })
+      const sum = published === undefined ? await sums.of(place) : `sha256:${published}`
+      const digest = digests[index]!.files[file]!
+      files.push({ name: fileName, size, ...(etag === undefined ? {} : { etag }), sha256: sum, digest })
+      if (published === undefined && size >= LEAST_REMEMBERED) learnt.push({ path: place, digest, sha256: sum })
     }
     for (const [fileName, { size, place }] of await besideFiles(checkpoint))
-      files.push({ name: fileName, size, sha256: await sha256(place, signal), digest: await xxh3OfFile(place, signal) })
+      files.push({ name: fileName, size, sha256: await sums.of(place), digest: await xxh3OfFile(place) })
     const { reference, revision, subfolder } = recipe.models.get(name)!
     locked.push([
       name,
@@ -66,7 +83,7 @@ export async function makeLock(
       },
     ])
   }
-  progress.end('all files read')
+  await remember(learnt)
   return { lock: 1, terge: VERSION, models: recordOf(locked) }
 }
 

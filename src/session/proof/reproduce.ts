@@ -1,17 +1,18 @@
 import path from 'node:path'
-import { ownValue } from '../../core/collections/ownValue.js'
+import { ownValue, recordOf } from '../../core/collections/ownValue.js'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
 import { removeTree } from '../../core/system/disk.js'
 import type { Listener } from '../../execute/events.js'
 import { permutedName } from '../../execute/outputs.js'
 import { listOf } from '../../lineage/compare.js'
-import { firstDifference, inside, readLineage } from '../../lineage/disk.js'
+import { firstDifference, inside } from '../../lineage/disk.js'
 import { lineageDigest } from '../../lineage/serialize.js'
-import type { Lineage } from '../../lineage/types.js'
+import type { Lineage, LineageFile } from '../../lineage/types.js'
 import { writtenBytes } from '../../plan/placements.js'
 import { makeScratch } from '../../storage/local/scratch.js'
 import { plan as planRecipe } from '../plan.js'
 import { runWith, settled } from '../run.js'
+import type { Digests } from '../sums/digests.js'
 
 /** How to run the recipe again. */
 export interface ReproduceOptions {
@@ -88,8 +89,7 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
       {
         commands: options.allowCommands ? 'run' : 'skip',
         sync: false,
-        digests: lineage.output.digest !== null,
-        sha256: lineage.output.files.some((file) => file.sha256 !== undefined),
+        digests: digestsIn(lineage),
         ...(options.threads === undefined ? {} : { threads: options.threads }),
         ...(options.memory === undefined ? {} : { memory: options.memory }),
         ...(options.listen === undefined ? {} : { listen: options.listen }),
@@ -105,6 +105,10 @@ export async function reproduce(given: Reproduction): Promise<boolean> {
   }
 }
 
+/** The digests that a run computed for its lineage. */
+const digestsIn = ({ output }: Lineage): Digests =>
+  output.digest === null ? 'none' : output.files.some((file) => file.sha256 !== undefined) ? 'full' : 'fast'
+
 /** The commits of the lineage's models. */
 const commitsOf = ({ models }: Lineage): Map<string, string> =>
   new Map(
@@ -117,10 +121,30 @@ const commitsOf = ({ models }: Lineage): Map<string, string> =>
 const sameName = (layout: 'file' | 'folder', planned: string, name: string | undefined): boolean =>
   layout === 'file' ? name !== undefined : planned === name
 
+/** A lineage without what an earlier one does not have: SHA-256 of some of the files, and small files of inputs. */
+function likeEarlier(now: Lineage, before: Lineage): Lineage {
+  const alike = (files: readonly LineageFile[], earlier: readonly LineageFile[] = []): LineageFile[] =>
+    files.map(({ sha256, sha256_from: from, ...file }, index) => ({
+      ...file,
+      ...(earlier[index]?.sha256 === undefined || sha256 === undefined ? {} : { sha256 }),
+      ...(earlier[index]?.sha256_from === undefined || from === undefined ? {} : { sha256_from: from }),
+    }))
+  const models = Object.entries(now.models).map(([name, { beside, ...model }]) => {
+    const known = ownValue(before.models, name)
+    const files = alike(model.files, known?.files)
+    return [
+      name,
+      { ...model, files, ...(beside && known?.beside ? { beside: alike(beside, known.beside) } : {}) },
+    ] as const
+  })
+  const output = { ...now.output, files: alike(now.output.files, before.output.files) }
+  return { ...now, models: recordOf(models), output }
+}
+
 async function compare(
   { lineage, digest, folder, problems, options }: Reproduction,
   again: string,
-  result: { readonly lineage: Lineage; readonly lineagePath: string },
+  result: { readonly lineage: Lineage },
 ): Promise<boolean> {
   const before = problems.length
   const report = (message: string, hint: string): void => {
@@ -142,9 +166,10 @@ async function compare(
     .filter(([name, { digest }]) => ownValue(lineage.tensors, name)?.digest !== digest)
     .map(([name]) => name)
   if (differing.length > 0) report(`tensors that differ in the second run: ${listOf(differing)}`, hint)
-  const written = options.allowCommands
-    ? (await readLineage(result.lineagePath)).digest
-    : lineageDigest({ ...result.lineage, ...(lineage.evaluations ? { evaluations: lineage.evaluations } : {}) })
+  const figures = options.allowCommands ? result.lineage.evaluations : lineage.evaluations
+  const written = lineageDigest(
+    likeEarlier({ ...result.lineage, ...(figures ? { evaluations: figures } : {}) }, lineage),
+  )
   // Another version of terge writes its own number, and possibly more.
   const same = result.lineage.terge === lineage.terge && result.lineage.lineage === lineage.lineage
   if (same && differing.length === 0 && written !== digest)

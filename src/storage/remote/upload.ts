@@ -12,6 +12,8 @@ export interface UploadFile {
   readonly name: string
   readonly path: string
   readonly size: number
+  /** 64 hexadecimal digits, if it is known. */
+  readonly sha256?: string
 }
 
 /** A part of an upload to an S3 store. */
@@ -26,7 +28,7 @@ export interface ReceivedPart {
 export interface Receipt {
   readonly name: string
   readonly size: number
-  /** Of a file that the hub holds: 64 hexadecimal digits. */
+  /** 64 hexadecimal digits: of a file that the hub holds, or one that was hashed before the upload. */
   readonly sha256?: string
   /** Of what is in the file, if it is no longer on this machine. */
   readonly digests?: readonly string[]

@@ -31,10 +31,13 @@ export function hubDestination(given: HubOutput & { readonly prefix: string }): 
     await explained(output, 2, () => checkRights(settings, repository, output.head.missing !== 'repository', signal))
   }
 
-  const upload = ({ name, size, path }: UploadFile, { signal, progress, note }: UploadOptions = {}): Promise<Receipt> =>
+  const upload = (
+    { name, size, path, sha256: known }: UploadFile,
+    { signal, progress, note }: UploadOptions = {},
+  ): Promise<Receipt> =>
     explained(output, 1, async () => {
       await makeMissing(output, signal)
-      const sha256 = await sha256Of(path, size, signal)
+      const sha256 = known ?? (await sha256Of(path, size, signal))
       await withFile(path, (handle) => sendObject(placeOf(signal), { sha256, size }, handle, progress))
       const receipt: Receipt = { name, size, sha256 }
       await note?.(receipt)
