@@ -117,14 +117,7 @@ export function openRunSums(
       },
       output: files.begin,
     },
-    uploads: {
-      async of(output, file, place) {
-        const sum = files.of(place)
-        uploaded.set(`${output} ${file}`, sum)
-        return (await sum).replace(/^sha256:/, '')
-      },
-      know: (output, file, sum) => void uploaded.set(`${output} ${file}`, Promise.resolve(`sha256:${sum}`)),
-    },
+    uploads: uploadSums(files, uploaded),
     async outputs(output, places) {
       const gone = (file: number) => uploaded.get(`${output} ${file}`) ?? sumOfMade?.(output, file)
       const left = places.filter((_, file) => gone(file) === undefined)
@@ -135,6 +128,15 @@ export function openRunSums(
     close: files.close,
   }
 }
+
+const uploadSums = (files: Sums, uploaded: Map<string, Promise<Digest>>): UploadSums => ({
+  async of(output, file, place) {
+    const sum = files.of(place)
+    uploaded.set(`${output} ${file}`, sum)
+    return (await sum).replace(/^sha256:/, '')
+  },
+  know: (output, file, sum) => void uploaded.set(`${output} ${file}`, Promise.resolve(`sha256:${sum}`)),
+})
 
 /** Error with exit 1: `input-changed` if the file is gone. */
 const sumOf = (files: Sums, place: string): Promise<Digest> =>
