@@ -176,7 +176,7 @@ export function parseIndex(bytes: Uint8Array, shown: string, budget: Budget): Re
     map = found
     json.object('`weight_map`', (tensor) => {
       if (found.has(tensor)) throw fault('duplicate-key', `${shown}: tensor ${quote(tensor)} appears twice`, REPAIR)
-      const file = json.string(`\`weight_map\`: the file of ${quote(tensor)}`)
+      const file = json.string(() => `\`weight_map\`: the file of ${quote(tensor)}`)
       budget.left -= ENTRY_COST
       if (budget.left < 0) throw bad('more entries than any real model has')
       if (!files.has(file)) files.set(nameInFolder(file, shown, 'an index may list'), file)

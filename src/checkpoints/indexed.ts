@@ -1,5 +1,5 @@
 /** Compares an index with the headers of its shards. */
-import { type Diagnostic, fault } from '../core/diagnostics.js'
+import { type Diagnostic, type Fault, fault } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import type { FolderWeights } from './folder.js'
 import type { CheckpointFile, StoredTensor } from './types.js'
@@ -32,34 +32,43 @@ export const twoForms = (described: string, shown: string): Diagnostic => ({
   hint: 'if they differ, move the files that you do not want to another folder',
 })
 
-/** Checks that the index and the headers of the shards agree. Errors: `missing-tensor`, `unlisted-tensor`. */
-export function checkIndex(
-  { index }: FolderWeights,
-  tensors: ReadonlyMap<string, StoredTensor>,
-  stale: ReadonlyMap<string, string>,
-  files: readonly CheckpointFile[],
-  inside: (name: string) => string,
-  shown: string,
-): void {
-  if (!index) return
+/** What the headers of an index's files have. */
+export interface Headers {
+  /** By name, with the prefix of their module. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>
+  /** Those that the index does not list. */
+  readonly unlisted: readonly StoredTensor[]
+  readonly prefix: string
+  /** Files of copies that the index lists in another file, by tensor. */
+  readonly stale: ReadonlyMap<string, string>
+  readonly files: readonly CheckpointFile[]
+  /** The name of a file in the checkpoint. */
+  readonly inside: (file: string) => string
+  readonly shown: string
+}
+
+/** How an index and the headers of its files differ: error `missing-tensor` or `unlisted-tensor`. */
+export function misfit(
+  index: NonNullable<FolderWeights['index']>,
+  { tensors, unlisted, prefix, stale, files, inside, shown }: Headers,
+): Fault {
   const hint = `${index.name} and the files do not match: download the checkpoint again`
   for (const [name, file] of index.map) {
-    const tensor = tensors.get(name)
+    const tensor = tensors.get(`${prefix}${name}`)
     const actual = tensor && files[tensor.file]!.name
     if (actual === inside(file)) continue
     const other = stale.get(name)
     const instead = other === undefined ? '' : `; it is in ${inside(other)}`
-    throw fault(
+    return fault(
       'missing-tensor',
       `${shown}: tensor ${quote(name)} is not in ${file}, where the index lists it${instead}`,
       hint,
     )
   }
-  for (const [name, tensor] of tensors)
-    if (!index.map.has(name))
-      throw fault(
-        'unlisted-tensor',
-        `${shown}: tensor ${quote(name)} of ${files[tensor.file]!.name} is not in the index`,
-        hint,
-      )
+  const { name, file } = unlisted[0]!
+  return fault(
+    'unlisted-tensor',
+    `${shown}: tensor ${quote(name.slice(prefix.length))} of ${files[file]!.name} is not in the index`,
+    hint,
+  )
 }

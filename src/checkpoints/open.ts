@@ -16,7 +16,7 @@ import { folderContainer, hasWholeWeights, openContainer } from './containers/in
 import type { ContainerHeader, ContainerTensor } from './containers/types.js'
 import { type FolderWeights, folderWeights } from './folder.js'
 import { holdSmallFiles } from './heldFiles.js'
-import { checkIndex, staleCopies, twoForms, twoModels } from './indexed.js'
+import { misfit, staleCopies, twoForms, twoModels } from './indexed.js'
 import { type ModuleList, modulePrefix, modulesOf } from './modules.js'
 import { openParted } from './parted/open.js'
 import { withQuantized } from './quantized.js'
@@ -64,7 +64,7 @@ async function openFile(reference: string, file: string, allowance: Allowance, r
     unopened(error, reference, file),
   )
   const { read, header, alphas, norms } = await readFileHeader(source, file, name, allowance)
-  const stored = sorted(header.tensors.map((tensor) => storedIn(0, tensor.name, tensor)))
+  const stored = sorted(new Map(header.tensors.map((tensor) => [tensor.name, storedIn(0, tensor.name, tensor)])))
   const beside = header.tensors.some(({ name }) => OF_ADAPTERS.test(name))
     ? await adapterConfig(
         path.dirname(file),
@@ -151,7 +151,7 @@ async function openFolder(
       'download the model again, with the weights of its modules',
     )
   const own = modules.find(({ name }) => name === '')
-  const stored = sorted([...tensors.values()])
+  const stored = sorted(tensors)
   const checkpoint: Checkpoint = {
     reference,
     layout: 'folder',
@@ -222,7 +222,9 @@ async function openWeights(
   const inside = (name: string): string => (module === '' ? name : `${module}/${name}`)
   const weights = await folderWeights(folder, names, shown, allowance, adapter, within)
   const { files, tensors: all } = gathered
-  const tensors = new Map<string, StoredTensor>()
+  // How many of them the index lists in their file, and those that it does not list.
+  let listed = 0
+  const unlisted: StoredTensor[] = []
   // Copies of tensors that the index does not list, such as those that an overlay replaces.
   const stale = new Map<string, string>()
   store.expect(weights.files.map(inside))
@@ -238,20 +240,23 @@ async function openWeights(
     for (const [own, digest] of norms) gathered.norms.set(`${prefix}${own}`, digest)
     if (files.length === 0) gathered.metadata = header.metadata
     for (const tensor of header.tensors) {
-      const listed = weights.index?.map.get(tensor.name)
-      if (listed !== undefined && listed !== name) {
+      const place = weights.index?.map.get(tensor.name)
+      if (place !== undefined && place !== name) {
         stale.set(tensor.name, name)
         continue
       }
-      const other = tensors.get(tensor.name) ?? all.get(`${prefix}${tensor.name}`)
+      const whole = prefix === '' ? tensor.name : `${prefix}${tensor.name}`
+      const other = all.get(whole)
       if (other) throw inTwoFiles(tensor.name, files[other.file]!.name, inside(name), shown)
-      const stored = storedIn(files.length, `${prefix}${tensor.name}`, tensor)
-      tensors.set(tensor.name, stored)
-      all.set(stored.name, stored)
+      const stored = storedIn(files.length, whole, tensor)
+      all.set(whole, stored)
+      if (place !== undefined) listed++
+      else if (weights.index) unlisted.push(stored)
     }
     files.push(read)
   }
-  checkIndex(weights, tensors, stale, files, inside, shown)
+  if (weights.index && (listed < weights.index.map.size || unlisted.length > 0))
+    throw misfit(weights.index, { tensors: all, unlisted, prefix, stale, files, inside, shown })
   if (stale.size > 0) gathered.warnings.push(staleCopies(stale, weights, shown))
   if (weights.passedOver !== undefined) gathered.warnings.push(twoModels(weights.passedOver, weights.files[0]!, shown))
   return weights.files.some((name) => name.startsWith('diffusion_pytorch_model')) ? 'diffusion_pytorch_model' : 'model'
@@ -343,9 +348,14 @@ function wholeTensor({ name, dtype, shape, file, offset, bytes, strides }: Store
 }
 
 /** By name, sorted by code units. */
-function sorted(tensors: readonly StoredTensor[]): ReadonlyMap<string, StoredTensor> {
-  const byName = new Map<string, StoredTensor>()
-  for (const tensor of [...tensors].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)))
-    byName.set(tensor.name, tensor)
-  return byName
+function sorted(tensors: ReadonlyMap<string, StoredTensor>): ReadonlyMap<string, StoredTensor> {
+  let last: string | undefined
+  let isSorted = true
+  for (const name of tensors.keys()) {
+    isSorted &&= last === undefined || last < name
+    last = name
+  }
+  if (isSorted) return tensors
+  const names = [...tensors.keys()].sort()
+  return new Map(names.map((name) => [name, tensors.get(name)!]))
 }

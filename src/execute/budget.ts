@@ -7,7 +7,8 @@ import { bufferCount, updateBytes } from '../expr/scratch.js'
 import { teamBytes } from '../kernels/dense/team.js'
 import { CHUNK, TILE } from '../kernels/types.js'
 import { isAdapted } from '../methods/adapted.js'
-import type { Plan } from '../plan/types.js'
+import { kindsOfTensors } from '../plan/kinds.js'
+import type { Plan, PlanTensor } from '../plan/types.js'
 import { defaultMode, type WindowMode } from '../storage/local/window.js'
 import { decodeScratch } from '../views/decodeScratch.js'
 import { storedBytes } from '../views/ranges.js'
@@ -77,13 +78,29 @@ function scratchBytes(plan: Plan, mode: WindowMode, kept: number): number {
   return bytes
 }
 
+const kinds = new WeakMap<Plan, readonly Kind[]>()
+
+/** A tensor, and the largest tile of those that are made like it. */
+type Kind = Pick<PlanTensor, 'expr' | 'shape'> & { readonly tile: number }
+
+function kindsOf(plan: Plan): readonly Kind[] {
+  const known = kinds.get(plan)
+  if (known) return known
+  const made = kindsOfTensors(plan.outputs).map((group): Kind => {
+    const { expr, shape } = group[0]!
+    const dtypes = new Set(group.map(({ dtype }) => dtype))
+    return { expr, shape, tile: Math.max(...[...dtypes].map((dtype) => bytesOf(dtype, TILE))) }
+  })
+  kinds.set(plan, made)
+  return made
+}
+
 function countScratch(plan: Plan, mode: WindowMode, kept: number): number {
   let most = 0
-  for (const { expr, dtype, shape } of plan.outputs.flatMap((output) => output.tensors)) {
+  for (const { expr, shape, tile } of kindsOf(plan)) {
     const compute = computeOf(plan.compute, expr)
     const leaves = leavesOf(expr)
     const buffers = bufferCount(expr, shape) * CHUNK * (compute === 'f64' ? 8 : 4)
-    const tile = bytesOf(dtype, TILE)
     const reading =
       mode === 'read'
         ? leaves.reduce((sum, { view }) => sum + Math.min(storedBytes(view), bytesOf(dtypeOf(view) ?? 'F64', TILE)), 0)

@@ -16,15 +16,17 @@ import { changeInputs, factorReads, inputsOf, partsOf } from './walk.js'
 export const computeOf = (compute: 'float32' | 'float64', ...exprs: readonly Expr[]): Compute =>
   compute === 'float64' || exprs.some(readsDoubles) ? 'f64' : 'f32'
 
-/** A cache. Expressions never change, and many users share one. */
+/** A cache of nested expressions. They never change, and many users share one. */
 const doubles = new WeakMap<Expr, boolean>()
 
 function readsDoubles(expr: Expr): boolean {
   if (expr.kind === 'read') return isDouble(expr)
+  const inputs = inputsOf(expr)
+  // Cores are computed in float64.
+  if (expr.kind !== 'core' && inputs.every(({ kind }) => kind === 'read')) return inputs.some(readsDoubles)
   const known = doubles.get(expr)
   if (known !== undefined) return known
-  // Cores are computed in float64.
-  const found = expr.kind === 'core' || inputsOf(expr).some(readsDoubles)
+  const found = expr.kind === 'core' || inputs.some(readsDoubles)
   doubles.set(expr, found)
   return found
 }

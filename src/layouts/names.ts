@@ -88,11 +88,25 @@ export interface NameIndex {
 
 const indexes = new WeakMap<object, NameIndex>()
 
-/** The index of a map's names, made once per map. */
+/** The last map, as the models of a recipe mostly have the same names in the same order. */
+let latest: WeakRef<ReadonlyMap<string, unknown>> | undefined
+
+/** The index of a map's names, made once per map, and once for neighbours with the same names. */
 export function indexOf(names: ReadonlyMap<string, unknown>): NameIndex {
-  const known = indexes.get(names) ?? makeIndex(names.keys())
-  indexes.set(names, known)
-  return known
+  const known = indexes.get(names)
+  if (known) return known
+  const before = latest?.deref()
+  const made = (before && haveSameKeys(before, names) ? indexes.get(before) : undefined) ?? makeIndex(names.keys())
+  indexes.set(names, made)
+  latest = new WeakRef(names)
+  return made
+}
+
+function haveSameKeys(a: ReadonlyMap<string, unknown>, b: ReadonlyMap<string, unknown>): boolean {
+  if (a.size !== b.size) return false
+  const others = b.keys()
+  for (const key of a.keys()) if (key !== others.next().value) return false
+  return true
 }
 
 function makeIndex(names: Iterable<string>): NameIndex {

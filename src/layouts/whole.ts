@@ -6,7 +6,7 @@ import { plural } from '../core/words.js'
 import { expertsIn } from './facts.js'
 import { leavesOf, stackedOver } from './forms.js'
 import { factsOf, type Laid } from './model.js'
-import { type Captures, indexOf, nameOf } from './names.js'
+import { type Captures, indexOf, type NameIndex, nameOf } from './names.js'
 import type { Facts, Family, FamilyForm, LayoutProblem, LayoutRule, Tensors } from './types.js'
 
 /** A tensor that a rule describes: stored whole, in parts, or both. */
@@ -98,15 +98,16 @@ function structured(family: Family): readonly LayoutRule[] {
 
 type Found = Omit<Instance, 'whole' | 'parts'> & { whole: boolean; readonly parts: Map<string, Map<string, string>> }
 
-const known = new WeakMap<Tensors, Map<string, readonly Instance[]>>()
+const known = new WeakMap<NameIndex, Map<string, readonly Instance[]>>()
 
-/** Families can have the same rules: what is found of one is kept as long as the model's tensors. */
+/** Families can have the same rules, and models the same names: what is found of one is kept as long as the index of names. */
 function instancesIn(family: Family, tensors: Tensors): readonly Instance[] {
-  const found = known.get(tensors) ?? new Map<string, readonly Instance[]>()
-  known.set(tensors, found)
+  const index = indexOf(tensors)
+  const found = known.get(index) ?? new Map<string, readonly Instance[]>()
+  known.set(index, found)
   return structured(family).flatMap((rule) => {
     const key = keyOf(rule)
-    const instances = found.get(key) ?? instancesOf(rule, tensors)
+    const instances = found.get(key) ?? instancesOf(rule, index)
     found.set(key, instances)
     return instances
   })
@@ -115,8 +116,7 @@ function instancesIn(family: Family, tensors: Tensors): readonly Instance[] {
 /** Rules with the same key have the same parts, possibly in another order. */
 const keyOf = ({ tensor, is }: LayoutRule): string => `${tensor} ${[...new Set(leavesOf(is))].sort().join(' ')}`
 
-function instancesOf(rule: LayoutRule, tensors: Tensors): readonly Instance[] {
-  const index = indexOf(tensors)
+function instancesOf(rule: LayoutRule, index: NameIndex): readonly Instance[] {
   const name = nameOf(rule.tensor)
   const [over] = stackedOver(rule.is)
   const found = new Map<string, Found>()

@@ -1,6 +1,7 @@
 /** The cost of a plan, and errors for plans that exceed a limit. */
 import type { Place } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
+import { alike } from '../expr/alike.js'
 import {
   bytesRead,
   computeOf,
@@ -19,9 +20,13 @@ import type { Faults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { type Analysis, analysisKindOf, kindOf } from '../steps/index.js'
 import { analysisCost, tensorsOf } from './analysisCost.js'
+import { kindsOfTensors } from './kinds.js'
 import { writtenBytes } from './placements.js'
 import { storedTensors } from './stored.js'
 import type { Plan, PlanTensor } from './types.js'
+
+/** A tensor of an output or of an analysis. */
+type Priced = Pick<AnalysisTensor, 'name' | 'shape' | 'expr'>
 
 /** The parts of a plan that cost time and memory. */
 type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' | 'factorings'>
@@ -31,16 +36,17 @@ type Work = Pick<Plan, 'compute' | 'files' | 'outputs' | 'analyses' | 'scopes' |
  * counts once, for the digest of its file.
  */
 export function costOf({ outputs, files, scopes, factorings, analyses, compute }: Work): Plan['cost'] {
-  const tensors = outputs.flatMap((output) => output.tensors)
+  const kinds = kindsOfTensors(outputs)
   const stored = storedTensors({ files })
   // By number of a stored tensor: a plan may have a million.
   const digested = new Float64Array(stored.count)
-  for (const { expr } of tensors) for (const leaf of digestedOf(expr)) digested[stored.numberOf(leaf)] = leaf.bytes
-  const held = heldByPlan([...tensors, ...analyses.flatMap(tensorsOf)], factorings, compute)
+  for (const { tensors } of outputs)
+    for (const { expr } of tensors) for (const leaf of digestedOf(expr)) digested[stored.numberOf(leaf)] = leaf.bytes
+  const held = heldByPlan([...kinds, ...alike(analyses.flatMap(tensorsOf))], factorings, compute)
   const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0)
   const others =
     sum(files.map((file) => file.size - file.headerBytes)) - digested.reduce((total, bytes) => total + bytes, 0)
-  const made = makingCost(tensors, compute)
+  const made = costOfKinds(kinds, compute)
   return {
     read:
       made.read + sum(scopes.map(scopeBytes)) + sum(factorings.map((factoring) => factoringBytes(factoring))) + others,
@@ -51,15 +57,21 @@ export function costOf({ outputs, files, scopes, factorings, analyses, compute }
 }
 
 /** Bytes of tensor data that making tensors reads and writes. Every pass over them counts. */
-export function makingCost(
-  tensors: readonly PlanTensor[],
+export const makingCost = (tensors: readonly PlanTensor[], compute: Plan['compute']) =>
+  costOfKinds(alike(tensors), compute)
+
+function costOfKinds(
+  kinds: readonly (readonly PlanTensor[])[],
   compute: Plan['compute'],
 ): { readonly read: number; readonly write: number } {
   let [read, write] = [0, 0]
-  for (const tensor of tensors) {
-    const { expr, name, shape } = tensor
-    read += bytesRead(expr, name, shape, computeOf(compute, expr))
-    write += writtenBytes(tensor)
+  for (const group of kinds) {
+    const { expr, name, shape } = group[0]!
+    const bytes = bytesRead(expr, name, shape, computeOf(compute, expr))
+    for (const tensor of group) {
+      read += bytes
+      write += writtenBytes(tensor)
+    }
   }
   return { read, write }
 }
@@ -118,11 +130,13 @@ export function refuseTooLarge(recipe: Recipe, work: Work, cost: Plan['cost'], f
 
 /** The inputs of a tensor must fit into a worker's memory. */
 function refuseCrowds(recipe: Recipe, { outputs, analyses }: Work, faults: Faults): void {
-  const tensors = [...outputs.flatMap(({ tensors }) => tensors), ...analyses.flatMap(tensorsOf)]
-  for (const { name, shape, expr } of tensors) {
-    const found = scratchFault(expr, name, shape, computeOf(recipe.compute, expr))
-    if (!found) continue
-    faults.error(found.code, found.message, placeOfStep(recipe, mergeIn(expr)?.step), found.hint)
+  const faultOf = ({ name, shape, expr }: Priced) => scratchFault(expr, name, shape, computeOf(recipe.compute, expr))
+  for (const group of [...kindsOfTensors(outputs), ...alike<Priced>(analyses.flatMap(tensorsOf))]) {
+    if (!faultOf(group[0]!)) continue
+    for (const tensor of group) {
+      const { code, message, hint } = faultOf(tensor)!
+      faults.error(code, message, placeOfStep(recipe, mergeIn(tensor.expr)?.step), hint)
+    }
   }
 }
 
@@ -142,21 +156,22 @@ function refuseLargeMatrices(recipe: Recipe, { held }: Plan['cost'], faults: Fau
 
 /** The tensor whose matrices take the most memory, and the work on all of them. */
 function heldByPlan(
-  tensors: readonly Pick<AnalysisTensor, 'name' | 'shape' | 'expr'>[],
+  kinds: readonly (readonly Priced[])[],
   factorings: readonly PlanFactoring[],
   compute: Plan['compute'],
 ): Plan['cost']['held'] {
-  const merges = tensors.flatMap(({ name, shape, expr }) => {
+  const merges = kinds.flatMap((group) => {
+    const { expr, name, shape } = group[0]!
     const cost = heldCost(expr, name, shape, computeOf(compute, expr))
-    return cost ? [{ step: mergeIn(expr, cost.methods)?.step ?? '', tensor: name, cost }] : []
+    return cost ? [{ step: mergeIn(expr, cost.methods)?.step ?? '', tensor: name, cost, count: group.length }] : []
   })
   const extractions = factorings.map((factoring) => {
     const { step, tensor } = factoring
-    return { step, tensor, cost: factoringCost(factoring) }
+    return { step, tensor, cost: factoringCost(factoring), count: 1 }
   })
   const costs = [...merges, ...extractions]
   if (costs.length === 0) return undefined
   const { step, tensor, cost } = costs.reduce((most, one) => (one.cost.bytes > most.cost.bytes ? one : most))
-  const operations = costs.reduce((sum, { cost }) => sum + cost.operations, 0)
+  const operations = costs.reduce((sum, { cost, count }) => sum + count * cost.operations, 0)
   return { step, tensor, method: cost.methods.join(', '), bytes: cost.bytes, operations }
 }

@@ -37,6 +37,10 @@ export type Role = (typeof ROLES)[number]
 const NAMED = new RegExp(
   `^(?:(.+)\\.)?(${[...ROLES].sort((a, b) => b.length - a.length).join('|')})(?:\\.(?!(?:weight|bias)$)([^.]+))?(?:\\.(weight|bias))?$`,
 )
+const KNOWN: ReadonlySet<string> = new Set(ROLES)
+const FIRST: ReadonlySet<number> = new Set(ROLES.map((role) => role.charCodeAt(0)))
+/** A role is one of the last parts of a name. */
+const MOST_PARTS = 3
 const SAVED = /\.(modules_to_save(\.[^.]+)?|base_layer|token_adapter\.base_layer|original_module)(?=\.[^.]+$)/
 const BENEATH = /\.base_layer\.[^.]+$/
 /** The original module beside a trained copy. */
@@ -59,7 +63,18 @@ export interface Named {
   readonly depth: number
 }
 
+/** Whether a role is where `NAMED` finds it. Models have tens of thousands of names, and the expression is slow. */
+function hasRole(stored: string): boolean {
+  for (let part = 0, end = stored.length; part < MOST_PARTS && end > 0; part++) {
+    const begin = stored.lastIndexOf('.', end - 1) + 1
+    if (FIRST.has(stored.charCodeAt(begin)) && KNOWN.has(stored.slice(begin, end))) return true
+    end = begin - 1
+  }
+  return false
+}
+
 export function parse(stored: string): Named | undefined {
+  if (!hasRole(stored)) return undefined
   const match = NAMED.exec(network(stored))
   if (!match) return undefined
   const [, owner = '', role, adapter, leaf] = match

@@ -10,7 +10,7 @@ export interface JsonReader {
   object(what: string, member: (key: string) => void): void
   /** Reads a list; `element` must read exactly one value. */
   array(what: string, element: (index: number) => void): void
-  string(what: string): string
+  string(what: string | (() => string)): string
   /** Reads a whole number from 0 to 2⁵³ − 1 that is written only with digits. */
   natural(what: string): number
   /** Skips a `null`, if there is one. */
@@ -60,7 +60,7 @@ export function jsonReader(source: Uint8Array, start: number, budget: Budget, fa
       scanner.items(BRACKET, element)
     },
     string(what) {
-      if (scanner.peek() !== QUOTE) wrongType(`${what} must be a string`)
+      if (scanner.peek() !== QUOTE) wrongType(`${typeof what === 'string' ? what : what()} must be a string`)
       return text()
     },
     natural(what) {
@@ -91,16 +91,46 @@ function decodeString(scanner: JsonScanner, bytes: Buffer, budget: Budget): stri
   budget.left -= (to - from) * (ascii ? 1 : 2)
   if (budget.left < 0 || (to - from > LONGEST_STRING && Number.isFinite(budget.left)))
     fail('budget', 'its strings are too large')
-  if (ascii) return bytes.toString('latin1', from, to)
+  if (ascii) return to - from <= LONGEST_WORD ? wordAt(bytes, from, to) : bytes.toString('latin1', from, to)
   if (!escaped) return bytes.toString('utf8', from, to)
   const text = JSON.parse(bytes.toString('utf8', from - 1, to + 1)) as string
   if (/\p{Surrogate}/u.test(text)) fail('syntax', `a string has an unpaired surrogate at byte ${from}`)
   return text
 }
 
+/** Keys and names of dtypes are read once per tensor, and there are few of them: most are known, and one string serves all. */
+const LONGEST_WORD = 12
+const MOST_WORDS = 256
+const words: { readonly text: string; readonly hash: number }[] = new Array(MOST_WORDS)
+
+function wordAt(bytes: Buffer, from: number, to: number): string {
+  let hash = to - from
+  for (let at = from; at < to; at++) hash = (Math.imul(hash, 31) + bytes[at]!) | 0
+  const known = words[hash & (MOST_WORDS - 1)]
+  if (known?.hash === hash && isAt(known.text, bytes, from, to)) return known.text
+  const text = bytes.toString('latin1', from, to)
+  words[hash & (MOST_WORDS - 1)] = { text, hash }
+  return text
+}
+
+function isAt(text: string, bytes: Buffer, from: number, to: number): boolean {
+  if (text.length !== to - from) return false
+  for (let at = 0; at < text.length; at++) if (text.charCodeAt(at) !== bytes[from + at]) return false
+  return true
+}
+
+/** Digits that are certainly below 2⁵³. */
+const SAFE_DIGITS = 15
+
 function naturalOf(scanner: JsonScanner, bytes: Buffer, what: string): number {
   const { at: begin, fail } = scanner
   scanner.number()
+  if (scanner.at - begin <= SAFE_DIGITS) {
+    let value = 0
+    let at = begin
+    for (; at < scanner.at && isDigit(bytes[at]); at++) value = 10 * value + bytes[at]! - 0x30
+    if (at === scanner.at) return value
+  }
   const text = bytes.toString('latin1', begin, Math.min(scanner.at, begin + 40))
   if (!/^\d+$/.test(text)) fail('type', `${what} must be non-negative integers, not ${text}`)
   const value = Number(text)

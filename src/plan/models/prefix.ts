@@ -19,6 +19,10 @@ const CANDIDATES = 12
 /** The maximum number of parts in a prefix: `base_model.model.model.` is the longest in use. */
 const DEEPEST = 3
 
+/** Whether two models have the same names in the same order. */
+export const haveSameNames = (a: readonly (readonly [string, unknown])[], b: readonly (readonly [string, unknown])[]) =>
+  a.length === b.length && a.every(([name], index) => name === b[index]![0])
+
 /**
  * Reads a model under the base's names if the names differ only by a prefix (`model.`, `module.`, `_orig_mod.`). terge
  * may add, remove or replace the prefix. It does so only if few of the model's names match the base's, if with the new
@@ -33,7 +37,7 @@ export function underBasePrefix(
   base: { readonly name: string; readonly named: Named },
   faults: Faults,
 ): Named {
-  if (source.stripPrefix !== undefined || source.rename.length > 0) return named
+  if (source.stripPrefix !== undefined || source.rename.length > 0 || haveSameNames(named, base.named)) return named
   const wanted = new Map(base.named.filter(([, { dtype }]) => isFloat(dtype)))
   const own = named.filter(([, { dtype }]) => isFloat(dtype))
   const sample = own.filter((_, index) => index % Math.ceil(own.length / SAMPLE) === 0)

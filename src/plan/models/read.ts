@@ -37,9 +37,15 @@ export function readModels(
     const [source, checkpoint] = [recipe.models.get(name)!, checkpoints.get(name)!]
     return renamedTensors(recipe, source, checkpoint.tensors, faults)
   }
-  const written = new Map(modelsOf(recipe).map((name) => [name, named(name)]))
+  // Errors about new names come first. All other names of large models are not kept in memory together.
+  const renames = (name: string): boolean => {
+    const { stripPrefix, rename } = recipe.models.get(name)!
+    return stripPrefix !== undefined || rename.length > 0
+  }
+  const written = new Map(modelsOf(recipe).map((name) => [name, renames(name) ? named(name) : undefined]))
   const reference = { name: base, named: written.get(base) ?? named(base), config: checkpoints.get(base)!.config }
-  for (const [name, given] of written) {
+  for (const [name, renamed] of written) {
+    const given = renamed ?? (name === base ? reference.named : named(name))
     const checkpoint = checkpoints.get(name)!
     const source = recipe.models.get(name)!
     const revision = checkpoint.revision ?? source.revision

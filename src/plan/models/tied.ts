@@ -24,7 +24,7 @@ import type { ModelSource } from '../../language/types.js'
 import type { Recipe } from '../../recipe/types.js'
 import { usesOf } from '../../recipe/uses.js'
 import { kindOf, type Step } from '../../steps/index.js'
-import type { Named } from './prefix.js'
+import { haveSameNames, type Named } from './prefix.js'
 
 /**
  * By model and stored name: tensors with the same content as an embedding, found before planning. Nothing is known
@@ -95,6 +95,7 @@ export function tiedValues(
   }
   const complete = (name: string, like: Value): Value | undefined => {
     const value = values.get(name)!
+    if (![...like.tensors.keys()].some((name) => !value.tensors.has(name))) return undefined
     const known = twins.get(like.origin)
     const twin = ({ expr }: ValueTensor) => expr.kind === 'read' && (known?.has(mainStored(expr.view).tensor) ?? false)
     const added = standIns([...value.tensors], configOf(value.origin), [...like.tensors], twin)
@@ -126,9 +127,12 @@ function standIns<T extends Sized, B extends Sized>(
   base: Entries<B>,
   twin: (tensor: B) => boolean,
 ): Entries<readonly [own: string, tensor: T]> {
+  if (haveSameNames(tensors, base)) return []
+  const own = new Set(tensors.map(([name]) => name))
+  const lacking = base.filter(([name]) => !own.has(name))
+  if (lacking.length === 0) return []
   const names = new Map(tensors)
-  return base.flatMap(([name, tensor]) => {
-    if (names.has(name)) return []
+  return lacking.flatMap(([name, tensor]) => {
     const { shape } = tensor
     const otherBias = otherBiasOf(name)
     const bias = otherBias === undefined ? undefined : names.get(otherBias)

@@ -159,6 +159,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   if (!method) throw new Error(`internal: method ${settings.method} is not in the registry`)
   const absent: { model: string; reason: AbsentReason }[] = []
   const listed = candidates(method, settings, step.base)
+  const own: ValueTensor[] = []
   const present = listed.filter((model) => {
     const other = values.get(model)!.tensors.get(name)
     const reason: AbsentReason | undefined = !other
@@ -171,7 +172,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     if (reason) {
       absent.push({ model, reason })
       reportAbsent(context, name, model, reason)
-    }
+    } else own.push(other!)
     return reason === undefined
   })
   for (const model of listed) context.parts.set(model, context.parts.get(model) === true || present.includes(model))
@@ -182,7 +183,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   if (few) {
     return { ...tensor, reason: 'too-few', ...note }
   }
-  const shapes = present.map((model) => values.get(model)!.tensors.get(name)!.shape)
+  const shapes = own.map(({ shape }) => shape)
   const place = context.placeOf(name)
   const weights = method.weights ? resolveWeights(settings, present, place) : present.map(() => 1)
   const parameters = resolveParameters(method, settings, present, place)
@@ -199,7 +200,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
     models: context.share(present),
     weights: context.share(weights),
     parameters: context.share(parameters),
-    inputs: present.map((model) => values.get(model)!.tensors.get(name)!.expr),
+    inputs: own.map(({ expr }) => expr),
     ...(onBase ? { base: base.tensors.get(name)!.expr } : {}),
     ...statisticsFor(context, settings, method.statistics, present, name),
     ...(roundedTo(recipe, step) ?? {}),

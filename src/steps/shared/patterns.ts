@@ -35,6 +35,9 @@ export interface PatternBook {
   readonly close: (recipe: RecipeHead, names: readonly string[], faults: Faults) => readonly PatternCount[]
 }
 
+/** Without patterns, all tensors are merged in one way. */
+const ALL: Decision = { kind: 'merge', rule: -1 }
+
 export function patternBook(step: StepPatterns): PatternBook {
   const track = (patterns: readonly LocatedPattern[], where: Tracked['where'], rule?: number): Tracked[] =>
     patterns.map((located) => ({ located, where, matches: 0, applies: 0, ...(rule === undefined ? {} : { rule }) }))
@@ -44,6 +47,7 @@ export function patternBook(step: StepPatterns): PatternBook {
   const all = [...include, ...exclude, ...rules.flat()]
 
   function decide(name: string, mergeable: boolean): Decision {
+    if (all.length === 0) return ALL
     // All patterns see all names: whether a pattern can match does not depend on filters and earlier rules.
     const hit = new Set(all.filter((tracked) => tracked.located.pattern.matches(name)))
     const apply = (patterns: readonly Tracked[]): boolean => {

@@ -27,14 +27,18 @@ const add = <K>(counts: Map<K, number>, key: K): void => void counts.set(key, (c
 /** Longer names of fused methods are shortened: chains of many steps fuse too. */
 const LONGEST_METHOD = 120
 
+const isRead = ({ kind }: Expr): boolean => kind === 'read'
+
 /** The methods of fused steps, the outer one first. `known` caches expressions that several steps share. */
-function methodOf(expr: Expr, known = new Map<Expr, string | undefined>()): string | undefined {
+function methodOf(expr: Expr, known: Map<Expr, string | undefined>): string | undefined {
   if (expr.kind === 'read') return undefined
   if (expr.kind === 'crop') return methodOf(expr.merge, known)
   if (expr.kind === 'factor') return expr.merged?.method ?? 'extract'
   if (expr.kind === 'core') return undefined
   if (expr.kind === 'constant') return 'alpha'
   if (expr.kind === 'computed' || expr.kind === 'lora') return expr.kind
+  // As most tensors of large plans are.
+  if (expr.inputs.every(isRead) && (!expr.base || isRead(expr.base))) return expr.method
   if (known.has(expr)) return known.get(expr)
   const inner = [...expr.inputs, ...(expr.base ? [expr.base] : [])]
     .map((input) => methodOf(input, known))
@@ -50,9 +54,10 @@ export function summarize(output: PlanOutput): OutputSummary {
   const copies = new Map<CopyReason | 'as the recipe says', number>()
   const dtypes = new Map<string, number>()
   const absent = new Map<string, { model: string; reason: AbsentReason; tensors: number }>()
+  const known = new Map<Expr, string | undefined>()
   for (const tensor of output.tensors) {
     add(dtypes, tensor.dtype)
-    const method = methodOf(tensor.expr)
+    const method = methodOf(tensor.expr, known)
     if (method === undefined) add(copies, tensor.reason ? COPY_REASONS[tensor.reason] : 'as the recipe says')
     else add(methods, method)
     for (const { model, reason } of tensor.absent ?? []) {

@@ -6,7 +6,7 @@
  */
 import { isUtf8 } from 'node:buffer'
 import { type Fault, fault } from '../../../core/diagnostics.js'
-import type { Dtype } from '../../../core/dtypes.js'
+import { type Dtype, sameShape } from '../../../core/dtypes.js'
 import { type Budget, type JsonReader, jsonReader } from '../../../core/json/reader.js'
 import { didYouMean, quote } from '../../../core/suggest.js'
 import { ENCODINGS, encodingOf, isDtype } from '../../../encodings/index.js'
@@ -112,8 +112,14 @@ function readEntries(
 
   const entries = new Map<string, Entry>()
   const shapes = new Map<string, readonly number[]>()
+  let last: readonly number[] = []
   /** Tensors of equal shape share one array: a million tensors have few different shapes. */
   const share = (shape: readonly number[]): readonly number[] => {
+    if (sameShape(shape, last)) return last
+    last = sharedShape(shape)
+    return last
+  }
+  const sharedShape = (shape: readonly number[]): readonly number[] => {
     const key = shape.join()
     const known = shapes.get(key) ?? [...shape]
     shapes.set(key, known)
@@ -200,21 +206,25 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
   let start = 0
   let before = ''
   const tensors = entries.map(({ name, dtype, shape, begin, end }): ContainerTensor => {
-    const whose = `${fileName}: tensor ${quote(name)}`
+    const whose = (): string => `${fileName}: tensor ${quote(name)}`
     if (begin < start)
       throw fault(
         'offsets-overlap',
-        `${whose} begins at byte ${begin} of the data, inside ${quote(before)}, which ends at ${start}`,
+        `${whose()} begins at byte ${begin} of the data, inside ${quote(before)}, which ends at ${start}`,
         DAMAGED,
       )
     if (begin > start)
       throw fault(
         'offsets-hole',
-        `${whose} begins at byte ${begin} of the data, which leaves a gap from byte ${start}`,
+        `${whose()} begins at byte ${begin} of the data, which leaves a gap from byte ${start}`,
         DAMAGED,
       )
     if (end < begin)
-      throw fault('offsets-reversed', `${whose} ends at byte ${end} of the data, before it begins at ${begin}`, DAMAGED)
+      throw fault(
+        'offsets-reversed',
+        `${whose()} ends at byte ${end} of the data, before it begins at ${begin}`,
+        DAMAGED,
+      )
     start = end
     before = name
     let { bits } = encodingOf(dtype)
@@ -226,17 +236,17 @@ function place(entries: Entry[], headerBytes: number, fileSize: number, fileName
     }
     bits *= count
     if (!Number.isSafeInteger(bits))
-      throw fault('shape-overflow', `${whose}: shape [${shape.join(', ')}] has more bits than 2⁵³`, DAMAGED)
+      throw fault('shape-overflow', `${whose()}: shape [${shape.join(', ')}] has more bits than 2⁵³`, DAMAGED)
     if (bits % 8 !== 0)
       throw fault(
         'part-of-byte',
-        `${whose}: ${dtype} of shape [${shape.join(', ')}] does not fill whole bytes`,
+        `${whose()}: ${dtype} of shape [${shape.join(', ')}] does not fill whole bytes`,
         DAMAGED,
       )
     if (end - begin !== bits / 8)
       throw fault(
         'size-mismatch',
-        `${whose}: ${dtype} of shape [${shape.join(', ')}] takes ${bits / 8} bytes, but its offsets say ${end - begin}`,
+        `${whose()}: ${dtype} of shape [${shape.join(', ')}] takes ${bits / 8} bytes, but its offsets say ${end - begin}`,
         DAMAGED,
       )
     return { name, dtype, shape, offset: headerBytes + begin, bytes: end - begin }
