@@ -210,6 +210,12 @@ test('another recipe, another path in a revision and a plan file are compared to
     commit()
     git('mv', 'old/recipe.yml', 'recipe.yml')
     write('recipe.yml', RECIPE)
+    // A file with the name of a branch decides nothing.
+    write('main', RECIPE)
+    assert.match((await terge(['plan', 'recipe.yml', '--against', 'main'], folder)).err, /both a file and a revision/)
+    const commit0 = git('rev-parse', 'main').trim()
+    write(commit0, RECIPE)
+    assert.match((await terge(['plan', 'recipe.yml', '--against', commit0], folder)).out, /everything is new/)
     const moved = await terge(['plan', 'recipe.yml', '--against', 'main:old/recipe.yml', '--exit-code'], folder)
     assert.is(moved.code, 0, moved.err)
     assert.match(moved.out, /^recipe\.yml against main:old\/recipe\.yml .*\nthe bytes will be the same\n/)

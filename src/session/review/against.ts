@@ -3,6 +3,7 @@ import { statSync } from 'node:fs'
 import path from 'node:path'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { toJson } from '../../core/json/print.js'
+import { quote } from '../../core/suggest.js'
 import { modelsOf } from '../../plan/origins.js'
 import type { Recipe } from '../../recipe/types.js'
 import { compareSides } from '../../review/compare.js'
@@ -70,8 +71,30 @@ export async function comparePlans(recipe: string, earlier: string, options: Aga
 /** The largest plan that is read. */
 const MOST = 2 ** 29 - 1
 
+/** A commit in full: never a file, whoever adds one of that name. */
+const COMMIT = /^([0-9a-f]{40}|[0-9a-f]{64})(:|$)/
+/** Never a revision. */
+const IS_PATH = /^(\.{0,2}[\\/]|[A-Za-z]:[\\/])/
+
+/** Whoever adds a file called `main` must not decide what `--against main` means. Error: `bad-revision`. */
+function refuseAmbiguous(file: string, earlier: string): void {
+  try {
+    openRevision(path.dirname(file), earlier.split(':')[0]!)
+  } catch (error) {
+    if (error instanceof Fault) return
+    throw error
+  }
+  throw fault(
+    'bad-revision',
+    `${quote(earlier)} is both a file and a revision`,
+    `write ./${earlier} for the file, or refs/heads/${earlier} for the branch`,
+  )
+}
+
 function earlierOf(file: string, earlier: string): Earlier {
-  if (statSync(earlier, { throwIfNoEntry: false })?.isFile()) {
+  const isFile = !COMMIT.test(earlier) && statSync(earlier, { throwIfNoEntry: false })?.isFile()
+  if (isFile && !IS_PATH.test(earlier)) refuseAmbiguous(file, earlier)
+  if (isFile) {
     try {
       return { name: earlier, file: path.resolve(earlier), text: readRegularSync(earlier, MOST).toString('utf8') }
     } catch (error) {
