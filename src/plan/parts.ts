@@ -24,7 +24,15 @@ export interface PlanPart {
   readonly digested: readonly number[]
   /** The files that the part writes, by output: indexes into `PlanOutput.files`, sorted. */
   readonly written: ReadonlyMap<number, readonly number[]>
+  /** What it writes of a file, from its first byte to its last. Bytes of other parts can lie between. */
+  span(output: number, file: number): Span
   readonly cost: { readonly read: number; readonly write: number; readonly tensors: number }
+}
+
+/** Bytes of a file. */
+export interface Span {
+  readonly offset: number
+  readonly bytes: number
 }
 
 /** A tensor of an output, or a stored tensor that is only digested. */
@@ -69,6 +77,7 @@ export function partsOf(plan: Plan, of: number, whole: ReadonlySet<number> = new
       get written() {
         return writtenOf(plan, own)
       },
+      span: (output, file) => spanOf(plan, own, output, file),
       cost: {
         read: own.reduce((sum, { read }) => sum + read, 0),
         write: own.reduce((sum, item) => sum + ('write' in item ? item.write : 0), 0),
@@ -210,6 +219,19 @@ function filesOf({ outputs }: Plan, items: readonly Item[], stored: StoredTensor
       : readsOf(outputs[item.output]!.tensors[item.tensor]!.expr, stored))
       files.add(stored.placeOf(number).file)
   return [...files].sort((a, b) => a - b)
+}
+
+function spanOf({ outputs }: Plan, items: readonly Item[], output: number, file: number): Span {
+  let [from, to] = [Number.POSITIVE_INFINITY, 0]
+  for (const item of items) {
+    if ('stored' in item || item.output !== output) continue
+    for (const place of outputs[output]!.tensors[item.tensor]!.placements) {
+      if (place.file !== file) continue
+      from = Math.min(from, place.offset)
+      to = Math.max(to, place.offset + place.bytes)
+    }
+  }
+  return to === 0 ? { offset: 0, bytes: 0 } : { offset: from, bytes: to - from }
 }
 
 function writtenOf({ outputs }: Plan, items: readonly Item[]): Map<number, readonly number[]> {

@@ -232,7 +232,8 @@ async function executeOutputs(run: Execution, done: ReadonlySet<number>): Promis
   const finished = (index: number): boolean => done.has(index)
   const { received, reads, before, knownSums, recorded: _, ...execute } = internals
   const uploaded = received?.outputs ?? earlyOutputs(plan, { digests, commands })
-  if (options.disk !== undefined) for (const message of lateUploads(plan, uploaded)) listen({ kind: 'notice', message })
+  if (options.disk !== undefined && !internals.staged)
+    for (const message of lateUploads(plan, uploaded)) listen({ kind: 'notice', message })
   const leaving = received !== undefined
   const streamed = { ...options, digests, commands, finished, uploaded, leaving, reads }
   return withStream(prepared, streamed, async (stream) => {

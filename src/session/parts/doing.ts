@@ -120,29 +120,36 @@ export async function doPart(
   const prepared = await rankedBy(given, found)
   const { plan } = prepared
   const [role, text] = [partName(index, of), partText(index, of)]
-  const leaving = leavingOutputs(plan, place)
-  const parts = partsOf(plan, of, leaving)
-  const { files, digested, written, ...rest } = parts[index]!
-  const gone = new Map([...written].filter(([output]) => leaving.has(output)))
-  return withFolder(leaving.size > 0 ? CACHE : undefined, async (own) => {
+  const leaving = leavingOutputs(plan, of, place)
+  const parts = partsOf(plan, of, leaving.uploaded)
+  const own = parts[index]!
+  const { files, digested, written, owns } = own
+  const gone = [...written.keys()].filter((output) => leaving.all.has(output))
+  if (own.cost.read + own.cost.write === 0)
+    listen({
+      kind: 'notice',
+      message: `part ${index} of ${of} has nothing to do: there are more parts than pieces of work`,
+    })
+  return withFolder(leaving.all.size > 0 ? CACHE : undefined, async (scratch) => {
     const earlier = await recordIn(place, role, { digest, plan, part: text })
-    const attempt = await openAttempt(place, role, own)
-    const attempts = gone.size > 0 ? await sentByAttempts(place, { digest, plan }, role) : []
+    const attempt = await openAttempt(place, role, scratch)
+    const attempts = gone.length > 0 ? await sentByAttempts(place, { digest, plan }, role) : []
     const sending = await openSending({
-      ...{ plan, digest, place, attempt: attempt.name, own: gone, destinations, listen, signal },
+      ...{ plan, digest, place, attempt: attempt.name, part: own, leaving, destinations, listen, signal },
       earlier: [...(earlier?.sent ?? []), ...attempts],
       left: attempt.save,
     })
     const folder = (output: number): string =>
-      leaving.has(output) ? path.join(own!, String(output)) : outputFolder(place.folder!, output)
-    for (const output of gone.keys()) await mkdir(folder(output), { recursive: true })
+      leaving.all.has(output) ? path.join(scratch!, String(output)) : outputFolder(place.folder!, output)
+    for (const output of gone) await mkdir(folder(output), { recursive: true })
     const streamed = {
-      ...{ uploaded: new Set(gone.keys()), leaving: true, reads: new Set(files) },
-      part: { finds: false, owns: rest.owns, digested: new Set(digested) },
+      ...{ uploaded: new Set(gone), leaving: true, reads: new Set(files) },
+      part: { finds: false, owns, digested: new Set(digested) },
     }
     try {
       const done = await execute(site, prepared, attempt, streamed, (stream) => ({
-        ...{ part: { ...rest, finds: false }, stream, folder, first: firstReads(parts, index) },
+        ...{ part: { finds: false, owns, digests: own.digests, cost: own.cost }, stream, folder },
+        first: firstReads(parts, index),
         own: (output) => new Set(written.get(output) ?? []),
         more: {
           deliveries: sending.deliveries,
@@ -151,10 +158,10 @@ export async function doPart(
           left: () => analysisMissing(given, 'were found with other inputs'),
         },
       }))
-      const stay = [...written].filter(([output]) => !leaving.has(output))
+      const stay = [...written].filter(([output]) => !leaving.all.has(output))
       if (options.sync ?? true) await flushShared(prepared, stay, folder)
       const record = { plan: digest, part: text, ranks: [], sent: sending.sent(), ...done }
-      return { record, tensors: rest.cost.tensors, bytes: rest.cost.write, close: attempt.close }
+      return { record, tensors: own.cost.tensors, bytes: own.cost.write, close: attempt.close }
     } catch (error) {
       // Another attempt continues with what has left.
       await Promise.allSettled([sending.save(), attempt.save()])

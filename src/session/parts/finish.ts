@@ -17,11 +17,12 @@ import { fetchModels } from '../opened/models.js'
 import type { Prepared } from '../plan.js'
 import { type RunOptions, type RunResult, runWith } from '../run.js'
 import { digestsOf } from '../sums/digests.js'
-import { abortUnused, arrivals, isComplete, isPublishing, receivedFrom } from './arrived.js'
+import { arrivals } from './arrivals.js'
+import { type ArrivedFile, abortUnused, arrivedFrom, isPublishing, receivedFrom } from './arrived.js'
 import { sentByAttempts } from './attempts.js'
-import { leavingOutputs, meetingPlace } from './place.js'
+import { type Leaving, leavingOutputs, meetingPlace } from './place.js'
 import { bringPublished, keepPublished } from './published.js'
-import type { PartRecord, SentFile } from './records.js'
+import type { PartRecord } from './records.js'
 import {
   ANALYSE,
   certainDigests,
@@ -120,17 +121,16 @@ async function publish(
   if (!found && needsAnalyses(given)) throw analysisMissing('are missing')
   const prepared = await rankedBy(given, found)
   const { plan, bindings, recipe } = prepared
-  const leaving = leavingOutputs(plan, place)
-  const all = partsOf(plan, of, leaving)
-  const parts = await recordsOf(place, { digest, plan }, all, leaving)
-  const sent = parts.flatMap((record) => record.sent)
-  const every = [...(found ? [found] : []), ...parts]
+  const leaving = leavingOutputs(plan, of, place)
+  const all = partsOf(plan, of, leaving.uploaded)
+  const { records, arrived } = await recordsOf(place, { digest, plan }, all, leaving)
+  const every = [...(found ? [found] : []), ...records]
   const known = new Map(every.flatMap((record) => [...certainDigests(prepared, record)]))
   const { listen = () => {}, signal, sync = true } = options
-  const lost = (files: readonly SentFile[]) => uploadsLost(plan, all, files)
-  const received = receivedFrom(plan, sent, { place, publishing: await isPublishing(place) }, lost)
+  const lost = (files: readonly ArrivedFile[]) => uploadsLost(plan, of, files)
+  const received = receivedFrom(leaving, arrived, { place, publishing: await isPublishing(place) }, lost)
   const outputs = withWork(plan, bindings.outputs, options.work)
-  const arriving = arrivals({ plan, outputs, place, sent, sync, listen, signal, lost })
+  const arriving = arrivals({ plan, outputs, place, leaving, arrived, sync, listen, signal, lost })
   const knownSums = new Map(every.flatMap((record) => [...certainSums(prepared, record)]))
   const reads = filesToRead(plan, known)
   if (digestsOf(options) === 'full') for (const file of plan.files.keys()) if (!knownSums.has(file)) reads.add(file)
@@ -150,7 +150,7 @@ async function publish(
         await fetchModels(withoutAway(models, stream?.away ?? []), { listen, ...(signal ? { signal } : {}) }, recipe)
       },
     })
-    await abortUnused(plan, await sentByAttempts(place, { digest, plan }), sent)
+    await abortUnused(plan, leaving, await sentByAttempts(place, { digest, plan }), arrived)
     await arriving.remove()
     return result
   } catch (error) {
@@ -161,27 +161,28 @@ async function publish(
   }
 
   function stagedAt(output: number): string | undefined {
-    if (leaving.has(output)) return arriving.folder(output)
-    return outputFolder(place.folder!, output)
+    return leaving.all.has(output) ? arriving.folder(output) : outputFolder(place.folder!, output)
   }
 }
 
-/** The records of all parts. Error: `part-missing`. */
+/** The records of all parts, and the files that they have sent. Error: `part-missing`. */
 async function recordsOf(
   place: MeetingPlace,
   about: { readonly digest: string; readonly plan: Plan },
   parts: readonly PlanPart[],
-  leaving: ReadonlySet<number>,
-): Promise<PartRecord[]> {
+  leaving: Leaving,
+): Promise<{ readonly records: readonly PartRecord[]; readonly arrived: readonly ArrivedFile[] }> {
   const of = parts.length
   const found = await mapEach(parts, AT_ONCE, async (part) => {
     const { index } = part
     const record = await recordIn(place, partName(index, of), { ...about, part: partText(index, of) })
-    return record && isComplete(about.plan, part, record, leaving) ? record : undefined
+    const arrived = record && arrivedFrom(about.plan, part, record, leaving)
+    return arrived && { record, arrived }
   })
   const missing = parts.flatMap(({ index }) => (found[index] ? [] : index))
   if (missing.length > 0) throw partsMissing(missing, of, 'not done')
-  return found.flatMap((record) => record ?? [])
+  const all = found.flatMap((one) => one ?? [])
+  return { records: all.map(({ record }) => record), arrived: all.flatMap(({ arrived }) => arrived) }
 }
 
 /** Files with tensors whose digests are not known, and those that checks of alignments and statistics read. */
@@ -208,18 +209,13 @@ function notDone(parts: readonly PlanPart[], plan: Plan, units: readonly Unit[])
   )
 }
 
-/** The error about files that are no longer where parts have uploaded them. */
-function uploadsLost({ outputs }: Plan, parts: readonly PlanPart[], files: readonly SentFile[]): Fault {
-  const owners = files.flatMap(({ output, file }) =>
-    parts.flatMap(({ index, written }) => (written.get(output)?.includes(file) ? index : [])),
-  )
+/** The error about files that are no longer where parts have sent them. */
+function uploadsLost({ outputs }: Plan, of: number, files: readonly ArrivedFile[]): Fault {
+  const owners = [...new Set(files.map(({ part }) => part.index))].sort((a, b) => a - b)
   const { output, file } = files[0]!
   const name = outputs[output]!.files[file]!.name
-  return partsMissing(
-    [...new Set(owners)].sort((a, b) => a - b),
-    parts.length,
-    `not valid: the uploads of ${counted(files.length, 'file')}, such as ${name}, are no longer there`,
-  )
+  const what = `the uploads of ${counted(files.length, 'file')}, such as ${name}, are no longer there`
+  return partsMissing(owners, of, `not valid: ${what}`)
 }
 
 /** An upload that was there when the run began. */

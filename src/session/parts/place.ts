@@ -55,17 +55,25 @@ export function storeOf(
 /** Many tools write a slash at the end of a prefix. */
 const withoutSlash = (address: string): string => address.replace(/(?<=[^/])\/$/, '')
 
-/**
- * Outputs whose files parts upload themselves, to their addresses. A command that evaluates an output needs all of it on one machine.
- * The same for all parts and for the end of the run.
- */
-export const uploadedByParts = ({ outputs }: Plan): Set<number> =>
-  new Set(
-    [...outputs.entries()].flatMap(([index, output]) =>
-      addressOf(output) && output.keep && !output.evaluate ? index : [],
-    ),
-  )
+/** Outputs whose files leave the machine of a part. The same for all parts and for the end of the run. */
+export interface Leaving {
+  /** Whole files, which parts upload to the addresses of these outputs. */
+  readonly uploaded: ReadonlySet<number>
+  /** All that leave: the others in pieces, to the place where parts meet. */
+  readonly all: ReadonlySet<number>
+}
 
-/** Outputs whose files leave the machine of a part: all of them if machines share no file system. */
-export const leavingOutputs = (plan: Plan, { folder }: MeetingPlace): Set<number> =>
-  folder === undefined ? new Set(plan.outputs.keys()) : uploadedByParts(plan)
+/**
+ * Parts upload an output if there is at least a file for each part that works on it, so that all have something to do. A command that
+ * evaluates an output needs all of it on one machine.
+ */
+export function leavingOutputs({ outputs }: Plan, of: number, { folder }: MeetingPlace): Leaving {
+  const bytes = outputs.map(({ files }) => files.reduce((sum, { size }) => sum + size, 0))
+  const total = bytes.reduce((sum, one) => sum + one, 0)
+  const uploaded = new Set<number>()
+  for (const [index, output] of outputs.entries()) {
+    const isEnough = output.files.length * total >= of * bytes[index]!
+    if (addressOf(output) && output.keep && !output.evaluate && isEnough) uploaded.add(index)
+  }
+  return { uploaded, all: folder === undefined ? new Set(outputs.keys()) : uploaded }
+}

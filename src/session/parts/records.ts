@@ -76,13 +76,13 @@ export const parseSent = (text: string, { digest, plan }: Omit<RecordOf, 'part'>
 
 const sentRow = ({ output, file, receipt }: SentFile) => [output, file, receipt] as const
 
-/** Undefined if one of them is not a file of this plan, with its size. */
+/** Undefined if one of them is not of a file of this plan. */
 function sentFiles(plan: Plan, rows: unknown): SentFile[] | undefined {
   if (!Array.isArray(rows)) return undefined
   const sent = rows.flatMap((row: unknown): SentFile[] => {
     const [output, file, receipt] = Array.isArray(row) ? (row as unknown[]) : []
     const size = isIndex(output) && isIndex(file) ? plan.outputs[output]?.files[file]?.size : undefined
-    return isReceipt(receipt) && receipt.size === size
+    return isReceipt(receipt) && size !== undefined && receipt.size <= size
       ? [{ output: output as number, file: file as number, receipt }]
       : []
   })

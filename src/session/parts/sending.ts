@@ -3,6 +3,7 @@ import { eachOf } from '../../core/collections/eachOf.js'
 import type { Listener } from '../../execute/events.js'
 import type { Delivery } from '../../execute/types.js'
 import { addressText } from '../../language/addresses.js'
+import type { PlanPart } from '../../plan/parts.js'
 import type { Plan } from '../../plan/types.js'
 import type { MeetingPlace } from '../../storage/meeting/types.js'
 import { sha256Of } from '../../storage/remote/bodies.js'
@@ -10,7 +11,7 @@ import { type Destination, isWhole, type Receipt, withoutDigests } from '../../s
 import { uploadProgress } from '../destinations/deliveries.js'
 import { weightNames } from '../destinations/open.js'
 import { addressOf } from '../destinations/places.js'
-import { uploadedByParts } from './place.js'
+import type { Leaving } from './place.js'
 import { type SentFile, sentText } from './records.js'
 
 /** Milliseconds between records of pieces. A whole file is recorded at once. */
@@ -25,9 +26,9 @@ export interface SendingOptions {
   readonly place: MeetingPlace
   /** The name of this attempt. */
   readonly attempt: string
-  /** The files that the part makes, by output. */
-  readonly own: ReadonlyMap<number, readonly number[]>
-  /** By output: those that parts upload to their addresses. */
+  readonly part: PlanPart
+  readonly leaving: Leaving
+  /** By output: those at addresses. */
   readonly destinations: ReadonlyMap<number, Destination>
   /** What earlier attempts have uploaded. */
   readonly earlier: readonly SentFile[]
@@ -45,37 +46,45 @@ export interface Sending {
   readonly save: () => Promise<void>
 }
 
-/** The name of a file in its receipt: at its address, or among the files that parts leave. */
-function sentName({ outputs }: Plan, output: number, file: number, uploaded: boolean): string {
+/** What a part sends of a file, by the name that it has there. */
+function sentOf(
+  { outputs }: Plan,
+  { index, span }: PlanPart,
+  { uploaded }: Leaving,
+  { output, file }: Pick<SentFile, 'output' | 'file'>,
+): { readonly name: string; readonly size: number; readonly offset?: number } {
   const own = outputs[output]!
-  return uploaded ? weightNames(own, addressOf(own)!)[file]! : `${output}/${file}`
+  if (uploaded.has(output)) return { name: weightNames(own, addressOf(own)!)[file]!, size: own.files[file]!.size }
+  const { offset, bytes: size } = span(output, file)
+  return { name: `${output}/${file}-${index}`, size, offset }
 }
 
-/** Whether a receipt is one that a part leaves of this file. */
-export function isFor(plan: Plan, { output, file, receipt }: SentFile, uploaded: ReadonlySet<number>): boolean {
-  const own = plan.outputs[output]
-  if (!own?.files[file] || receipt.size !== own.files[file].size) return false
-  if (receipt.name !== sentName(plan, output, file, uploaded.has(output))) return false
-  const inPieces = uploaded.has(output) && addressOf(own)!.kind === 's3'
-  return inPieces ? receipt.upload !== undefined : receipt.upload === undefined && receipt.sha256 !== undefined
+/** Whether a receipt is one that a part leaves of a file that it makes. */
+export function isFor(plan: Plan, part: PlanPart, leaving: Leaving, one: SentFile): boolean {
+  const { output, file, receipt } = one
+  if (!leaving.all.has(output) || part.written.get(output)?.includes(file) !== true) return false
+  const { name, size } = sentOf(plan, part, leaving, one)
+  if (receipt.name !== name || receipt.size !== size) return false
+  const inStore = leaving.uploaded.has(output) && addressOf(plan.outputs[output]!)!.kind === 's3'
+  return inStore ? receipt.upload !== undefined : receipt.upload === undefined && receipt.sha256 !== undefined
 }
 
 /** Asks what of the earlier uploads is still there. */
 export async function openSending(options: SendingOptions): Promise<Sending> {
-  const { plan, digest, place, attempt, own, destinations, earlier, left, listen, signal } = options
-  const uploaded = uploadedByParts(plan)
+  const { plan, digest, place, attempt, part, leaving, destinations, earlier, left, listen, signal } = options
   const files = new Map<string, SentFile>()
   const key = (output: number, file: number) => `${output} ${file}`
-  const isOwn = ({ output, file }: SentFile) => own.get(output)?.includes(file) === true
-  const holds = ({ output, receipt }: SentFile): Promise<boolean> =>
-    destinations.get(output)?.holds(receipt, signal) ?? place.shelf!.holds(receipt)
+  const own = [...part.written].filter(([output]) => leaving.all.has(output))
+  const placeOf = (output: number): Pick<Destination, 'upload' | 'holds'> =>
+    leaving.uploaded.has(output) ? destinations.get(output)! : place.shelf!
   await eachOf(
-    earlier.filter((one) => isOwn(one) && isFor(plan, one, uploaded)),
+    earlier.filter((one) => isFor(plan, part, leaving, one)),
     PARALLEL,
     async (one) => {
       const at = key(one.output, one.file)
       if (files.get(at)?.receipt.digests) return
-      const there = one.receipt.digests && isWhole(one.receipt) && (await holds(one))
+      const there =
+        one.receipt.digests && isWhole(one.receipt) && (await placeOf(one.output).holds(one.receipt, signal))
       if (there || !files.has(at)) files.set(at, there ? one : { ...one, receipt: withoutDigests(one.receipt) })
     },
   )
@@ -95,32 +104,32 @@ export async function openSending(options: SendingOptions): Promise<Sending> {
     if (isNew || receipt.digests || performance.now() - saved > PAUSE) await save()
   }
 
-  const bytes = [...own].flatMap(([output, numbers]) => numbers.map((file) => plan.outputs[output]!.files[file]!))
+  const bytes = own.flatMap(([output, files]) => files.map((file) => sentOf(plan, part, leaving, { output, file })))
   const progress = uploadProgress(
     listen,
     bytes.reduce((sum, { size }) => sum + size, 0),
   )
   const done = new Set<string>()
   const deliveryOf = (output: number): Delivery => {
-    const { files: planned, path } = plan.outputs[output]!
+    const { path } = plan.outputs[output]!
     const address = addressOf(plan.outputs[output]!)
-    const send = (destinations.get(output) ?? place.shelf!).upload
+    const sizeOf = (file: number): number => sentOf(plan, part, leaving, { output, file }).size
     return {
       ...{ address: address ? addressText(address) : path, early: true },
       isDone: (file) => done.has(key(output, file)),
       delivered: (file) => files.get(key(output, file))?.receipt.digests,
       take(file) {
         done.add(key(output, file))
-        progress.add(planned[file]!.size)
+        progress.add(sizeOf(file))
       },
       async deliver(file, from, digests) {
-        const one = { name: sentName(plan, output, file, uploaded.has(output)), size: planned[file]!.size, path: from }
-        const receipt = await send(one, {
+        const one = { ...sentOf(plan, part, leaving, { output, file }), path: from }
+        const receipt = await placeOf(output).upload(one, {
           ...{ signal, progress: progress.add, earlier: files.get(key(output, file))?.receipt },
           note: (receipt) => note(output, file, receipt),
         })
         // The lineage can need it, and then the file is no longer here.
-        const sha256 = receipt.sha256 ?? (await sha256Of(from, one.size, signal))
+        const sha256 = receipt.sha256 ?? (await sha256Of(from, one.size, signal, one.offset))
         await note(output, file, { ...receipt, sha256, digests })
         done.add(key(output, file))
         await left()
@@ -129,7 +138,7 @@ export async function openSending(options: SendingOptions): Promise<Sending> {
     }
   }
   return {
-    deliveries: new Map([...own.keys()].map((output) => [output, deliveryOf(output)])),
+    deliveries: new Map(own.map(([output]) => [output, deliveryOf(output)])),
     sent: () => [...files].flatMap(([at, one]) => (done.has(at) ? one : [])),
     save: () => (files.size > 0 ? save() : Promise.resolve()),
   }

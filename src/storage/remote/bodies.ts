@@ -62,10 +62,10 @@ async function hashInto(hash: Hash, { handle, start, length }: Slice, signal: Ab
 export const md5Of = (slice: Slice, signal?: AbortSignal): Promise<Buffer> =>
   hashInto(createHash('md5'), slice, signal).then((hash) => hash.digest())
 
-/** The SHA-256 of a file, 64 hexadecimal digits. */
-export const sha256Of = (file: string, size: number, signal?: AbortSignal): Promise<string> =>
+/** The SHA-256 of a file, or of a piece of it, 64 hexadecimal digits. */
+export const sha256Of = (file: string, size: number, signal?: AbortSignal, start = 0): Promise<string> =>
   withFile(file, async (handle) =>
-    (await hashInto(createHash('sha256'), { handle, start: 0, length: size }, signal)).digest('hex'),
+    (await hashInto(createHash('sha256'), { handle, start, length: size }, signal)).digest('hex'),
   )
 
 /** Opens a file that was staged for an upload. */

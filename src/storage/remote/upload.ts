@@ -14,6 +14,8 @@ export interface UploadFile {
   readonly size: number
   /** 64 hexadecimal digits, if it is known. */
   readonly sha256?: string
+  /** If it is a piece of the file at the path: where it begins. */
+  readonly offset?: number
 }
 
 /** A part of an upload to an S3 store. */

@@ -1,4 +1,5 @@
 /** Whole files of outputs in an S3 store, which parts leave for the end of the run. */
+import { createHash } from 'node:crypto'
 import path from 'node:path'
 import { type ExitCode, fault } from '../../../core/diagnostics.js'
 import type { Shelf } from '../../meeting/types.js'
@@ -11,8 +12,11 @@ import { findObject } from '../list.js'
 import { sha256Check } from '../published.js'
 import { s3Request } from '../request.js'
 import type { S3Settings } from '../settings.js'
-import { completeUpload, type S3Target } from '../upload/multipart.js'
+import { completeUpload, putObject, type S3Target } from '../upload/multipart.js'
 import { sendFile } from '../upload/sendFile.js'
+
+/** Bytes that are stored by one request. */
+const SMALL = 8 * 2 ** 20
 
 export interface S3ShelfOptions {
   readonly settings: S3Settings
@@ -41,9 +45,16 @@ export function s3Shelf({ settings, reference, bucket, prefix }: S3ShelfOptions)
     holds,
     upload: (file, options = {}) =>
       explained(file.name, async () => {
-        const { name, size } = file
+        const { name, size, offset = 0 } = file
         const to = target(name, options.signal)
-        const sha256 = await sha256Of(file.path, size, options.signal)
+        if (size <= SMALL) {
+          const bytes = await withFile(file.path, (handle) => handle.read(new Uint8Array(size), 0, size, offset))
+          if (bytes.bytesRead !== size) throw new Error('internal: a file is shorter than its plan')
+          await putObject(to, bytes.buffer)
+          options.progress?.(size)
+          return { name, size, sha256: createHash('sha256').update(bytes.buffer).digest('hex') }
+        }
+        const sha256 = await sha256Of(file.path, size, options.signal, offset)
         // What a killed process sent of a file is sent again: nobody knows its upload.
         const { signal, progress } = options
         const sent = await withFile(file.path, (handle) => sendFile(to, file, handle, { signal, progress }, undefined))

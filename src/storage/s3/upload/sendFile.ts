@@ -20,7 +20,7 @@ const PARALLEL = 4
 /** Sends the parts of a file, several at a time. Parts that an earlier run sent are used again if their bytes are the same. */
 export async function sendFile(
   target: S3Target,
-  { name, size }: UploadFile,
+  { name, size, offset = 0 }: UploadFile,
   handle: Slice['handle'],
   { signal, earlier, note, progress }: UploadOptions,
   wanted: number | undefined,
@@ -40,8 +40,8 @@ export async function sendFile(
   if (signal?.aborted) abort()
   const stop = failed.signal
   const send = async (index: number): Promise<void> => {
-    const start = index * partSize
-    const length = Math.min(partSize, size - start)
+    const start = offset + index * partSize
+    const length = Math.min(partSize, size - index * partSize)
     const md5 = await md5Of({ handle, start, length }, stop)
     parts[index] = kept?.partOf(index, md5.toString('hex')) ?? null
     if (parts[index]) return progress?.(length)
