@@ -6,7 +6,7 @@ import { interrupted, interruptedDownload } from '../../execute/interrupted.js'
 import type { Supply } from '../../execute/types.js'
 import { BESIDE_FILE } from '../../plan/flow/pieces.js'
 import { workRoot } from '../../storage/local/cacheRoot.js'
-import { leaveScratch, newScratch, sweepScratch, takeStale } from '../../storage/local/scratch.js'
+import { leaveScratch, newScratch, removeScratch, sweepScratch, takeStale } from '../../storage/local/scratch.js'
 import type { AwayFile } from './away.js'
 import { type Incoming, incomingFiles } from './incoming.js'
 
@@ -97,7 +97,7 @@ export async function openSupply(away: readonly AwayFile[], options: SupplyOptio
     async close(keep) {
       await stopAll()
       await removeAll(stale)
-      await (keep ? leaveScratch(folder) : removeTree(folder))
+      await (keep ? leaveScratch(folder) : removeScratch(folder))
     },
   }
 

@@ -5,6 +5,7 @@ import { OUTPUT } from '../../checkpoints/containers/index.js'
 import { eachOf } from '../../core/collections/eachOf.js'
 import type { Fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
+import { flushHandle } from '../../core/system/disk.js'
 import type { Listener } from '../../execute/events.js'
 import { partsIn } from '../../plan/placements.js'
 import type { Plan } from '../../plan/types.js'
@@ -113,7 +114,7 @@ async function bringPiece(
         at += bytesRead
       }
     }
-    if (sync) await to.sync()
+    if (sync) await flushHandle(to)
   } finally {
     await from.close()
     await to?.close()

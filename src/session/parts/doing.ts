@@ -2,7 +2,6 @@
 import { mkdir } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
-import { removeTree } from '../../core/system/disk.js'
 import type { Listener } from '../../execute/events.js'
 import { claimedOutput } from '../../execute/outputs.js'
 import { type DonePart, executePart } from '../../execute/parts/part.js'
@@ -14,7 +13,7 @@ import { storedTensors } from '../../plan/stored.js'
 import type { Plan } from '../../plan/types.js'
 import { planUnits } from '../../plan/units.js'
 import { workRoot } from '../../storage/local/cacheRoot.js'
-import { makeScratch } from '../../storage/local/scratch.js'
+import { makeScratch, removeScratch } from '../../storage/local/scratch.js'
 import { flushFiles, sharedStaging } from '../../storage/local/shared/files.js'
 import { makeOwnFolder, outputFolder } from '../../storage/local/shared/folder.js'
 import type { MeetingPlace } from '../../storage/meeting/types.js'
@@ -191,7 +190,7 @@ async function withFolder<T>(where: string | undefined, work: (own: string | und
   try {
     return await work(own)
   } finally {
-    await removeTree(own)
+    await removeScratch(own)
   }
 }
 

@@ -31,6 +31,9 @@ export async function newScratch(parent: string, kind: ScratchKind): Promise<str
   }
 }
 
+/** Removes a folder of this process. Another one can find it while it goes, and then removes the rest. Never throws. */
+export const removeScratch = (folder: string): Promise<void> => removeTree(folder).catch(() => {})
+
 /** Removes the folders that no process uses. */
 export async function sweepScratch(parent: string, kind: ScratchKind): Promise<void> {
   for (const folder of await takeStale(parent, kind)) await removeTree(folder).catch(() => {})
