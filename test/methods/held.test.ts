@@ -7,7 +7,7 @@ import { layOut } from '../checkpoints/helpers.js'
 import { reference } from '../reference/index.js'
 import { inFolder } from '../support/files.js'
 import { assertClose, assertSame, inDtype, merge, named, runRecipe, writeCases } from './harness.js'
-import { models } from './samples.js'
+import { MATRIX_METHODS, models } from './samples.js'
 
 const SHAPES = { 'layer.weight': [40, 30], 'layer.bias': [30] }
 
@@ -86,20 +86,7 @@ test('held work as an inner step, twice in one program: nothing is rounded betwe
 test('matrices that are worth a team: the same bytes by one thread and by three', async () => {
   const tensors = models(2, 'float32', {}, { 'layer.weight': [300, 240] })
   await inFolder(async (folder) => {
-    for (const method of [
-      'iso_c',
-      'iso_cts',
-      'tsv_m',
-      'knots',
-      'star',
-      'cart',
-      'wudi',
-      'actmat',
-      'ace',
-      'dc_merge',
-      'svc',
-      'opcm',
-    ]) {
+    for (const method of MATRIX_METHODS) {
       const text = writeCases(folder, [{ method, tensors }])
       const { cost } = (await plan(`${folder}/recipe.yml`, { text })).plan
       assert.ok(cost.held!.operations > ALONE, `${method}: ${cost.held!.operations}`)
@@ -115,19 +102,7 @@ test('what is no number makes the whole matrix none; a δ of 0 leaves the base',
   const [shape, n] = [[12, 9], 108]
   const base = Float32Array.from({ length: n }, (_, i) => i / n)
   const spoiled = base.map((x, i) => (i === 50 ? Number.NaN : x + (i % 7)))
-  for (const method of [
-    'iso_c',
-    'iso_cts',
-    'tsv_m',
-    'knots',
-    'star',
-    'cart',
-    'wudi',
-    'actmat',
-    'ace',
-    'dc_merge',
-    'svc',
-  ]) {
+  for (const method of MATRIX_METHODS.filter((name) => name !== 'opcm')) {
     const given = { inputs: [base, base], base, shape, compute: 'float32' as const }
     const merged = await merge(method, { w: given, bad: { ...given, inputs: [base, spoiled] } })
     assertSame(merged.tensors.w!, base, method)

@@ -49,3 +49,9 @@ export function models(
     }),
   )
 }
+
+/** Methods that hold whole matrices and take no statistics. */
+export const MATRIX_METHODS: readonly string[] = [
+  ...['iso_c', 'iso_cts', 'tsv_m', 'knots', 'star'],
+  ...['cart', 'wudi', 'actmat', 'ace', 'dc_merge', 'svc', 'opcm'],
+]

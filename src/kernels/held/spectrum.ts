@@ -1,8 +1,8 @@
 /** Helpers of the methods on singular vectors. */
-import { eigen } from '../dense/eigen.js'
+import { eigen, eigenBytes } from '../dense/eigen.js'
 import { allocateMatrix, eachPiece, type Matrix, matrixAt, product, scaleRows, transposed } from '../dense/matrix.js'
 import type { Team } from '../dense/team.js'
-import type { HeldWork } from './types.js'
+import { type Fill, type HeldStep, type HeldWork, rooms } from './types.js'
 
 /** Singular values up to this part of the largest count as 0: what a float64 Gram matrix can still tell. */
 const RANK_TOLERANCE = 1e-6
@@ -109,6 +109,30 @@ export function writeTensor(team: Team, work: HeldWork, from: number, to: number
   const values = team.f64(from, n)
   const out = narrowOf(work) ? team.f32(to, n) : team.f64(to, n)
   eachPiece(team, n, (first, end) => void out.set(values.subarray(first, end), first))
+}
+
+/** Fills a room with one δ_i. */
+export const fillModel = (work: HeldWork, input: number, at: number): Fill => ({
+  kind: 'fill',
+  terms: [{ input, factor: 1 }],
+  onBase: true,
+  elements: work.rows * work.columns,
+  at,
+  narrow: narrowOf(work),
+})
+
+/** Fills a room with one δ_i after another, each followed by its stage from `first` on. */
+export const eachModel = (work: HeldWork, at: number, first = 0): HeldStep[] =>
+  work.weights.flatMap((_, input): HeldStep[] => [fillModel(work, input, at), { kind: 'solve', stage: first + input }])
+
+/** Rooms of a sum in float64 and of one δ, and for so many bytes beside the work of `firstTriplets`. */
+export function sumPlaces(work: HeldWork, more = 0): { sum: number; delta: number; own: number; total: number } {
+  const { short, long } = sidesOf(work)
+  const room = rooms()
+  const sum = room.take(8 * short * long)
+  const delta = room.take(short * long * elementBytes(work))
+  const own = room.take(8 * short * short + eigenBytes(short) + more)
+  return { sum, delta, own, total: room.total() }
 }
 
 /** All terms of Σ w_i δ_i. */

@@ -1,46 +1,22 @@
 /** star: of each δ_i the fewest first triplets that hold `eta` of the singular values' sum, scaled up to all of it. */
-import { eigenBytes } from '../dense/eigen.js'
 import { eachPiece, product, transposed } from '../dense/matrix.js'
-import { elementBytes, firstTriplets, narrowOf, sidesOf, tall, writeTensor } from './spectrum.js'
-import { type HeldRule, type HeldWork, rooms } from './types.js'
-
-function places(work: HeldWork) {
-  const { short, long } = sidesOf(work)
-  const room = rooms()
-  const sum = room.take(8 * short * long)
-  const delta = room.take(short * long * elementBytes(work))
-  const own = room.take(8 * short * short + eigenBytes(short))
-  return { sum, delta, own, total: room.total() }
-}
+import { eachModel, firstTriplets, sidesOf, sumPlaces, tall, writeTensor } from './spectrum.js'
+import type { HeldRule } from './types.js'
 
 export const star: HeldRule = {
   layout(work) {
     const { short, long } = sidesOf(work)
-    const { delta, own, total } = places(work)
-    const elements = work.rows * work.columns
+    const { delta, own, total } = sumPlaces(work)
     return {
       bytes: total,
       operations: work.weights.length * short * short * (3 * long + 6 * short),
-      steps: [
-        ...work.weights.flatMap((_, input) => [
-          {
-            kind: 'fill' as const,
-            terms: [{ input, factor: 1 }],
-            onBase: true,
-            elements,
-            at: delta,
-            narrow: narrowOf(work),
-          },
-          { kind: 'solve' as const, stage: input },
-        ]),
-        { kind: 'solve', stage: work.weights.length },
-      ],
+      steps: [...eachModel(work, delta), { kind: 'solve', stage: work.weights.length }],
       result: delta,
       own,
     }
   },
   solve(team, work, stage, origin) {
-    const { sum, delta } = places(work)
+    const { sum, delta } = sumPlaces(work)
     const elements = work.rows * work.columns
     const all = team.f64(origin + sum, elements)
     if (stage === 0) eachPiece(team, elements, (from, to) => void all.fill(0, from, to))

@@ -5,7 +5,7 @@
 import { eigenBytes } from '../dense/eigen.js'
 import { allocateMatrix, type Matrix, matrixAt, product, scaleRows, transposed } from '../dense/matrix.js'
 import type { Team } from '../dense/team.js'
-import { elementBytes, fillWith, firstTriplets, inverseRoot, narrowOf, otherSide, sidesOf, tall } from './spectrum.js'
+import { eachModel, elementBytes, fillWith, firstTriplets, inverseRoot, otherSide, sidesOf, tall } from './spectrum.js'
 import { type HeldRule, type HeldWork, rooms } from './types.js'
 
 const rankFor = (work: HeldWork): number =>
@@ -115,26 +115,12 @@ export const tsvM: HeldRule = {
     const k = rankFor(work)
     const most = models * k
     const { delta, own, total } = places(work)
-    const elements = work.rows * work.columns
     return {
       bytes: total,
       operations:
         models * (short * short * (long + 4 * short) + 2 * k * short * (short + long)) +
         most * most * (3 * (short + long) + 14 * most),
-      steps: [
-        ...work.weights.flatMap((_, input) => [
-          {
-            kind: 'fill' as const,
-            terms: [{ input, factor: 1 }],
-            onBase: true,
-            elements,
-            at: delta,
-            narrow: narrowOf(work),
-          },
-          { kind: 'solve' as const, stage: input },
-        ]),
-        { kind: 'solve', stage: models },
-      ],
+      steps: [...eachModel(work, delta), { kind: 'solve', stage: models }],
       result: delta,
       own,
     }

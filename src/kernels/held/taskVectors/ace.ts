@@ -8,8 +8,8 @@ import { eigenBytes } from '../../dense/eigen.js'
 import { ln } from '../../dense/logarithm.js'
 import { allocateMatrix, eachPiece, type Matrix, matrixAt, product, transposed } from '../../dense/matrix.js'
 import type { Team } from '../../dense/team.js'
-import { elementBytes, fillWith, firstTriplets, narrowOf, sidesOf, writeTensor } from '../spectrum.js'
-import { type Fill, type HeldRule, type HeldStep, type HeldWork, rooms } from '../types.js'
+import { eachModel, elementBytes, fillWith, firstTriplets, narrowOf, sidesOf, writeTensor } from '../spectrum.js'
+import { type HeldRule, type HeldWork, rooms } from '../types.js'
 
 /** Above this the norms are uneven; what part of the singular vectors is then made even. */
 const [UNEVEN, SHARE] = [0.3, 0.3]
@@ -36,23 +36,10 @@ export const ace: HeldRule = {
     const { delta, own, bytes } = places(work)
     const models = weights.length
     const { short } = sidesOf(work)
-    const fill = (input: number): Fill => ({
-      kind: 'fill',
-      terms: [{ input, factor: 1 }],
-      onBase: true,
-      elements: rows * columns,
-      at: delta,
-      narrow: narrowOf(work),
-    })
-    const solve = (stage: number): HeldStep => ({ kind: 'solve', stage })
     return {
       bytes,
       operations: models * 3 * rows * columns * columns + columns ** 3 / 3 + 4 * rows * columns ** 2 + 8 * short ** 3,
-      steps: [
-        ...weights.flatMap((_, input) => [fill(input), solve(input)]),
-        ...weights.flatMap((_, input) => [fill(input), solve(models + input)]),
-        solve(2 * models),
-      ],
+      steps: [...eachModel(work, delta), ...eachModel(work, delta, models), { kind: 'solve', stage: 2 * models }],
       result: delta,
       own,
     }

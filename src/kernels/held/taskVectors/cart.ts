@@ -1,22 +1,12 @@
 /** cart: the mean of the models, plus λ times the first `rank` singular triplets of each model's distance from it. */
-import { eigenBytes } from '../../dense/eigen.js'
 import { product, transposed } from '../../dense/matrix.js'
-import { elementBytes, fillWith, firstTriplets, narrowOf, sidesOf, tall, writeTensor } from '../spectrum.js'
-import { type HeldRule, type HeldStep, type HeldWork, rooms } from '../types.js'
-
-function places(work: HeldWork) {
-  const { short, long } = sidesOf(work)
-  const room = rooms()
-  const sum = room.take(8 * short * long)
-  const delta = room.take(short * long * elementBytes(work))
-  const own = room.take(8 * short * short + eigenBytes(short))
-  return { sum, delta, own, total: room.total() }
-}
+import { fillWith, firstTriplets, narrowOf, sidesOf, sumPlaces, tall, writeTensor } from '../spectrum.js'
+import type { HeldRule, HeldStep } from '../types.js'
 
 export const cart: HeldRule = {
   layout(work) {
     const { short, long } = sidesOf(work)
-    const { sum, delta, own, total } = places(work)
+    const { sum, delta, own, total } = sumPlaces(work)
     const models = work.weights.length
     const fill = { kind: 'fill' as const, onBase: false, elements: work.rows * work.columns }
     const distance = (model: number) =>
@@ -38,7 +28,7 @@ export const cart: HeldRule = {
     }
   },
   solve(team, work, stage, origin) {
-    const { sum, delta } = places(work)
+    const { sum, delta } = sumPlaces(work)
     if (stage === work.weights.length) return writeTensor(team, work, origin + sum, origin + delta)
     const matrix = tall(work, origin + delta)
     const triplets = firstTriplets(team, matrix, ({ length }) => Math.min(length, Number(work.options.rank)))

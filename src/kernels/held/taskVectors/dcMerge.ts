@@ -15,9 +15,9 @@ import {
   transposed,
 } from '../../dense/matrix.js'
 import type { Team } from '../../dense/team.js'
-import { elementBytes, fillWith, narrowOf, sidesOf, tall, tripletsOf } from '../spectrum.js'
+import { eachModel, elementBytes, fillWith, sidesOf, tall, tripletsOf } from '../spectrum.js'
 import { push, stacked, stackPlaces } from '../tsvM.js'
-import { type HeldRule, type HeldStep, type HeldWork, rooms } from '../types.js'
+import { type HeldRule, type HeldWork, rooms } from '../types.js'
 
 function places(work: HeldWork) {
   const { short, long } = sidesOf(work)
@@ -42,20 +42,7 @@ export const dcMerge: HeldRule = {
       bytes: total,
       operations:
         models * short * short * (long + 6 * short) + most * most * (3 * (short + long) + (20 + models) * most),
-      steps: [
-        ...work.weights.flatMap((_, stage): HeldStep[] => [
-          {
-            kind: 'fill',
-            terms: [{ input: stage, factor: 1 }],
-            onBase: true,
-            elements: work.rows * work.columns,
-            at: delta,
-            narrow: narrowOf(work),
-          },
-          { kind: 'solve', stage },
-        ]),
-        { kind: 'solve', stage: models },
-      ],
+      steps: [...eachModel(work, delta), { kind: 'solve', stage: models }],
       result: delta,
       own,
     }

@@ -17,8 +17,17 @@ import {
   transposed,
 } from '../../dense/matrix.js'
 import type { Team } from '../../dense/team.js'
-import { elementBytes, fillWith, narrowOf, sidesOf, tripletsOf, writeTensor } from '../spectrum.js'
-import { type Fill, type HeldRule, type HeldStep, type HeldWork, rooms } from '../types.js'
+import {
+  eachModel,
+  elementBytes,
+  fillModel,
+  fillWith,
+  narrowOf,
+  sidesOf,
+  tripletsOf,
+  writeTensor,
+} from '../spectrum.js'
+import { type HeldRule, type HeldWork, rooms } from '../types.js'
 
 /** Whether the rows of all models together are fewer than the columns. */
 const byRows = ({ rows, columns, weights }: HeldWork): boolean => rows * weights.length < columns
@@ -55,23 +64,17 @@ export const grams: HeldRule = {
     const { deltas, own, bytes } = places(work)
     const models = weights.length
     const all = models * rows
-    const fill = (input: number): Fill => ({
-      kind: 'fill',
-      terms: [{ input, factor: 1 }],
-      onBase: true,
-      elements: rows * columns,
-      at: deltaAt(work, 0, input).at,
-      narrow: narrowOf(work),
-    })
-    const solve = (stage: number): HeldStep => ({ kind: 'solve', stage })
     return {
       bytes,
       operations: byRows(work)
         ? all * all * (columns / 2 + 7 * all) + 2 * rows * all * (all + columns)
         : models * rows * columns * (2 * columns) + columns * columns * (7 * columns + 2 * rows),
-      steps: byRows(work)
-        ? [...weights.map((_, input) => fill(input)), solve(models)]
-        : [...weights.flatMap((_, input) => [fill(input), solve(input)]), solve(models)],
+      steps: [
+        ...(byRows(work)
+          ? weights.map((_, input) => fillModel(work, input, deltaAt(work, 0, input).at))
+          : eachModel(work, deltas)),
+        { kind: 'solve', stage: models },
+      ],
       result: deltas,
       own,
     }

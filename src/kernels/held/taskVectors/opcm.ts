@@ -1,16 +1,22 @@
 /** opcm: P ← P + δ_i − U M Vᵀ, M the diagonal of Uᵀ δ_i V and all of its first s rows and columns. Stages: a model each. */
-import { eigenBytes } from '../../dense/eigen.js'
 import { allocateMatrix, eachPiece, product, transposed } from '../../dense/matrix.js'
-import { elementBytes, fillWith, firstTriplets, narrowOf, otherSide, sidesOf, tall, writeTensor } from '../spectrum.js'
-import { type HeldRule, type HeldStep, type HeldWork, rooms } from '../types.js'
+import {
+  eachModel,
+  fillWith,
+  firstTriplets,
+  narrowOf,
+  otherSide,
+  sidesOf,
+  sumPlaces,
+  tall,
+  writeTensor,
+} from '../spectrum.js'
+import type { HeldRule, HeldWork } from '../types.js'
 
+/** With room for vectors of the longer side, their images and M. */
 function places(work: HeldWork) {
   const { short, long } = sidesOf(work)
-  const room = rooms()
-  const sum = room.take(8 * short * long)
-  const delta = room.take(short * long * elementBytes(work))
-  const own = room.take(8 * (2 * short * short + 2 * short * long) + eigenBytes(short))
-  return { sum, delta, own, total: room.total() }
+  return sumPlaces(work, 8 * short * (short + 2 * long))
 }
 
 export const opcm: HeldRule = {
@@ -20,20 +26,7 @@ export const opcm: HeldRule = {
     return {
       bytes: total,
       operations: work.weights.length * short * short * (6 * long + 8 * short),
-      steps: [
-        ...work.weights.flatMap((_, stage): HeldStep[] => [
-          {
-            kind: 'fill',
-            terms: [{ input: stage, factor: 1 }],
-            onBase: true,
-            elements: work.rows * work.columns,
-            at: delta,
-            narrow: narrowOf(work),
-          },
-          { kind: 'solve', stage },
-        ]),
-        { kind: 'solve', stage: work.weights.length },
-      ],
+      steps: [...eachModel(work, delta), { kind: 'solve', stage: work.weights.length }],
       result: delta,
       own,
     }

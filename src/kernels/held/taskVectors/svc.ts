@@ -4,8 +4,8 @@
 import { eigenBytes } from '../../dense/eigen.js'
 import { allocateMatrix, type Matrix, matrixAt, product, scaleRows, transposed } from '../../dense/matrix.js'
 import type { Team } from '../../dense/team.js'
-import { elementBytes, fillWith, firstTriplets, narrowOf, otherSide, sidesOf, tall } from '../spectrum.js'
-import { type Fill, type HeldRule, type HeldStep, type HeldWork, rooms } from '../types.js'
+import { eachModel, elementBytes, fillWith, firstTriplets, narrowOf, otherSide, sidesOf, tall } from '../spectrum.js'
+import { type HeldRule, type HeldWork, rooms } from '../types.js'
 
 function places(work: HeldWork) {
   const { short, long } = sidesOf(work)
@@ -33,21 +33,10 @@ export const svc: HeldRule = {
     const { short, long } = sidesOf(work)
     const { delta, own, total } = places(work)
     const inputs = work.weights.length
-    const fill = (input: number): Fill => ({
-      kind: 'fill',
-      terms: [{ input, factor: 1 }],
-      onBase: true,
-      elements: work.rows * work.columns,
-      at: delta,
-      narrow: narrowOf(work),
-    })
     return {
       bytes: total,
       operations: short * short * (7 * short + (3 + 2 * inputs) * long),
-      steps: [
-        ...work.weights.flatMap((_, stage): HeldStep[] => [fill(stage), { kind: 'solve', stage }]),
-        { kind: 'solve', stage: inputs },
-      ],
+      steps: [...eachModel(work, delta), { kind: 'solve', stage: inputs }],
       result: delta,
       own,
     }
