@@ -22,13 +22,18 @@ export function program(source, env) {
     return path.join(root, 'bin/run.js')
   }
   if (source !== 'npm') throw new Error(`source must be npm or checkout, not ${JSON.stringify(source)}`)
-  const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
   // A folder of its own: the pull request's .npmrc must not choose the registry.
-  const folder = path.join(env.RUNNER_TEMP ?? os.tmpdir(), `terge-${version}`)
-  const file = path.join(folder, 'node_modules/terge/bin/run.js')
+  return installed(path.join(env.RUNNER_TEMP ?? os.tmpdir(), 'terge'))
+}
+
+/** The program of this version from the registry, in a subfolder of `folder`. Installs it if it is not there. */
+export function installed(folder) {
+  const { version } = JSON.parse(readFileSync(path.join(root, 'package.json'), 'utf8'))
+  const own = path.join(folder, version)
+  const file = path.join(own, 'node_modules/terge/bin/run.js')
   if (!existsSync(file)) {
-    mkdirSync(folder, { recursive: true })
-    npm(['install', '--prefix', folder, '--ignore-scripts', '--no-audit', '--no-fund', `terge@${version}`], folder)
+    mkdirSync(own, { recursive: true })
+    npm(['install', '--prefix', own, '--ignore-scripts', '--no-audit', '--no-fund', `terge@${version}`], own)
   }
   return file
 }
