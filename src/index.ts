@@ -13,6 +13,7 @@
  *     verify        lineage → whether outputs and inputs still match it
  *     sign          model → a signature in the format of OpenSSF Model Signing
  *     report        lineage → an HTML page, or another format
+ *     trace         lineage, tensor → where the tensor came from, through all generations
  *     inspect       model → its tensors and metadata; reads only file headers
  *     conversionRecipe  model → recipe that writes it in another layout
  *     diff          two models → how each tensor differs
@@ -46,6 +47,7 @@ export type {
 export type { Listener, RunEvent } from './execute/events.js'
 export type { Expr, PatternCount, ReadExpr } from './expr/types.js'
 export type { CycloneDxVersion } from './lineage/forms/standard/cyclonedx.js'
+export type { Trace, TraceSource, TraceStep, TraceWeight } from './lineage/history/trace.js'
 export type { Lock } from './lineage/lock.js'
 export { barrier, type Deviation, drop, measuredPaths, type Series } from './lineage/path/figures.js'
 export { readPath, readPathOf } from './lineage/path/read.js'
@@ -113,6 +115,7 @@ export { compareLineages } from './session/review/lineages.js'
 export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'
 export { type SignatureOptions, type Signed, type SignOptions, sign } from './session/signing.js'
 export type { DigestOptions, Digests } from './session/sums/digests.js'
+export { type TraceOptions, trace } from './session/trace.js'
 export { type Verified, type VerifyOptions, verify } from './session/verify.js'
 export type { AnalysisCost } from './steps/analysis.js'
 export type { Analysis } from './steps/index.js'

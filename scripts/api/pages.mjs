@@ -39,6 +39,7 @@ const GROUPS = {
     'verify',
     'sign',
     'report',
+    'trace',
     'stepLine',
     'stepNotes',
     'measuredPaths',

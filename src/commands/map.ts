@@ -10,6 +10,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   verify: async () => (await import('./proof/verify.js')).verify,
   sign: async () => (await import('./proof/sign.js')).sign,
   report: async () => (await import('./proof/report.js')).report,
+  trace: async () => (await import('./proof/trace.js')).trace,
   submit: async () => (await import('./submit.js')).submit,
   merge: async () => (await import('./merge.js')).merge,
   convert: async () => (await import('./convert.js')).convert,

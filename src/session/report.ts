@@ -12,12 +12,13 @@ import { readPath, readPathOf } from '../lineage/path/read.js'
 import type { PathSummary } from '../lineage/path/summary.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
+import { ancestorsOf } from './history/ancestors.js'
 
 /**
- * `html`: one self-contained page. `cyclonedx`: a bill of materials for machine learning. `slsa`: an in-toto statement with SLSA
+ * `html`: one self-contained page. `text`: the history, as a tree. `cyclonedx`: a bill of materials for machine learning. `slsa`: an in-toto statement with SLSA
  * provenance. `terge`: the format of the Python library terge. `json`: the lineage itself, after a check.
  */
-export const REPORT_FORMS = ['html', 'cyclonedx', 'slsa', 'terge', 'json'] as const
+export const REPORT_FORMS = ['html', 'text', 'cyclonedx', 'slsa', 'terge', 'json'] as const
 /** The name of a report format. */
 export type ReportForm = (typeof REPORT_FORMS)[number]
 
@@ -27,6 +28,8 @@ export interface ReportOptions {
   readonly specVersion?: CycloneDxVersion
   /** The time that a CycloneDX document has: ISO 8601. Default: none, so that the same lineage gives the same bytes. */
   readonly timestamp?: string
+  /** The folder that the recipe’s paths are relative to. Default: searched near the lineage and in the working folder. */
+  readonly recipeFolder?: string
   /** Called with warnings, as events: what the format has no place for, or the lineage does not have. */
   readonly listen?: Listener
 }
@@ -43,7 +46,7 @@ export interface ReportOptions {
  */
 export async function report(given: string, form: ReportForm = 'html', options: ReportOptions = {}): Promise<string> {
   checkOptions(form, options)
-  if (form === 'html') return page(given)
+  if (form === 'html') return page(given, options)
   const read = await findLineage(given)
   return FORMS[form](read, options)
 }
@@ -53,6 +56,10 @@ const FORMS: Readonly<
   Record<Exclude<ReportForm, 'html'>, (read: ReadLineage, options: ReportOptions) => string | Promise<string>>
 > = {
   json: ({ lineage }) => lineageText({ ...lineage, lineage: 2 }),
+  async text(read, { recipeFolder }) {
+    const { historyText } = await import('../lineage/history/tree.js')
+    return historyText(read.lineage, await ancestorsOf(read, recipeFolder), nameOf(read.file, read.lineage))
+  },
   terge: async ({ lineage }) => (await import('../lineage/forms/terge.js')).tergeReportText(lineage),
   slsa: async ({ file, lineage }) =>
     `${(await import('../lineage/forms/standard/slsa.js')).slsaStatement(lineage, file)}\n`,
@@ -72,7 +79,8 @@ function checkOptions(form: ReportForm, { specVersion, timestamp }: ReportOption
     throw fault('bad-value', `${quote(timestamp)} is not a time`, 'write it like 2026-11-26T18:30:00Z')
 }
 
-async function cyclonedx({ file, lineage, digest }: ReadLineage, options: ReportOptions): Promise<string> {
+async function cyclonedx(read: ReadLineage, options: ReportOptions): Promise<string> {
+  const { file, lineage, digest } = read
   const { cyclonedxText } = await import('../lineage/forms/standard/cyclonedx.js')
   const lacking = unhashed(lineage)
   if (lacking.length > 0)
@@ -90,7 +98,7 @@ async function cyclonedx({ file, lineage, digest }: ReadLineage, options: Report
     lineageFile: { name: path.basename(file), digest },
     version: options.specVersion ?? '1.6',
     timestamp: options.timestamp,
-    ancestors: [],
+    ancestors: await ancestorsOf(read, options.recipeFolder),
   })
 }
 
@@ -102,7 +110,7 @@ function nameOf(file: string, { output }: Lineage): string {
   return only ? withoutExtension(only.name) : output.from
 }
 
-async function page(given: string): Promise<string> {
+async function page(given: string, { recipeFolder }: ReportOptions): Promise<string> {
   const { reportHtml } = await import('../lineage/forms/page/index.js')
   const whole = await wholePath(given)
   if (whole)
@@ -111,11 +119,13 @@ async function page(given: string): Promise<string> {
       curve: whole.curve,
       wholePath: true,
     })
-  const { file, lineage } = await findLineage(given)
+  const read = await findLineage(given)
+  const { file, lineage } = read
   const isFolder = path.basename(file) === 'lineage.json'
   return reportHtml(lineage, {
     folder: isFolder ? path.basename(path.dirname(path.resolve(file))) : undefined,
     curve: await readPathOf(lineage, file),
+    ancestors: await ancestorsOf(read, recipeFolder),
   })
 }
 

@@ -1,14 +1,12 @@
 import path from 'node:path'
 import { type Diagnostic, Fault } from '../core/diagnostics.js'
-import { addressIn } from '../core/names/fileNames.js'
 import { withPace } from '../execute/paced.js'
-import { hubParts, s3Parts } from '../language/names.js'
 import { checkFiles } from '../lineage/checkFiles.js'
-import { exists, findLineage, sha256 } from '../lineage/disk.js'
+import { findLineage, sha256 } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
-import type { Lineage, LineageModel } from '../lineage/types.js'
-import { loadRecipe } from '../recipe/load.js'
+import type { Lineage } from '../lineage/types.js'
 import { kindOf } from '../steps/index.js'
+import { findRecipeFolder, inputPlaces } from './proof/places.js'
 import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
 import { checkSignature, type SignatureOptions, signatureBeside } from './signing.js'
 
@@ -39,9 +37,6 @@ export interface Verified {
   /** Whether there is a lineage: a signature can be checked without one. */
   readonly lineage: boolean
 }
-
-/** Most folders between a lineage and the folder of its recipe. */
-const HIGHEST = 4
 
 /**
  * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file.
@@ -103,28 +98,6 @@ async function unchecked(given: string): Promise<Diagnostic[]> {
   ]
 }
 
-/**
- * A lineage has references as in the recipe, but not the recipe's folder. Of the lineage's folder, the folders above it
- * and the working folder, chooses the first in which most references exist.
- */
-async function findRecipeFolder(lineage: Lineage, folder: string, given?: string): Promise<string | undefined> {
-  if (given !== undefined) return path.resolve(given)
-  const references = Object.values(lineage.models)
-    .map((model) => model.reference)
-    .filter((reference) => addressIn(reference) === undefined && !path.isAbsolute(reference))
-  if (references.length === 0) return undefined
-  let best: { candidate: string; count: number } | undefined
-  // An output such as out/name/t-0.500 lies below the folder of its recipe.
-  const candidates = [folder]
-  for (let depth = 0; depth < HIGHEST; depth++) candidates.push(path.dirname(candidates.at(-1)!))
-  for (const candidate of [...candidates, process.cwd()]) {
-    const there = await Promise.all(references.map((reference) => exists(path.resolve(candidate, reference))))
-    const count = there.filter(Boolean).length
-    if (!best || count > best.count) best = { candidate, count }
-  }
-  return best?.candidate
-}
-
 /** Differences of the files that steps read, such as permutations, and of configurations that the recipe gives. */
 async function givenFiles({ steps, models }: Lineage, folder: string, signal?: AbortSignal): Promise<Diagnostic[]> {
   const problems: Diagnostic[] = []
@@ -144,35 +117,4 @@ async function givenFiles({ steps, models }: Lineage, folder: string, signal?: A
     problems.push({ severity: 'error', code, message: `${file} ${what}`, hint })
   }
   return problems
-}
-
-/** The paths of a lineage's models on this machine. Models elsewhere that are not in the cache have none. */
-async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<LineageModel, string>> {
-  // Only the recipe has the subfolder of a model.
-  const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), { text: lineage.recipe.text, set: lineage.recipe.set })
-  const places = new Map<LineageModel, string>()
-  for (const [name, model] of Object.entries(lineage.models)) {
-    const { subfolder = '' } = recipe?.models.get(name) ?? {}
-    const hub = hubParts(model.reference)
-    const s3 = s3Parts(model.reference)
-    if (!hub && !s3) places.set(model, path.resolve(folder, model.reference, subfolder))
-    else if (model.revision !== undefined && /^[0-9a-f]{40}$/.test(model.revision)) {
-      const place = hub ? await hubPlace(hub.repository, model.revision, subfolder) : await s3Place(s3!, model)
-      if (await exists(place)) places.set(model, place)
-    }
-  }
-  return places
-}
-
-async function hubPlace(repository: string, commit: string, subfolder: string): Promise<string> {
-  const { cachedPlace } = await import('../storage/hub/cache.js')
-  return cachedPlace(repository, commit, subfolder)
-}
-
-/** A cached revision of a store is that of one model: its subfolder is part of it. */
-async function s3Place({ bucket, key }: { bucket: string; key: string }, model: LineageModel): Promise<string> {
-  const { cachedPlace } = await import('../storage/s3/cache.js')
-  const place = await cachedPlace(bucket, model.revision!)
-  const [file] = model.files
-  return file && path.posix.basename(key) === file.name ? path.join(place, file.name) : place
 }

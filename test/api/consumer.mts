@@ -139,6 +139,12 @@ import {
   type NotRead,
   planDownloads,
   planLicenses,
+  type Trace,
+  type TraceOptions,
+  type TraceSource,
+  type TraceStep,
+  type TraceWeight,
+  trace,
   type SignatureOptions,
   type License,
   type ModelLicense,
@@ -339,8 +345,14 @@ export async function texts(): Promise<unknown> {
 export async function reported(lineagePath: string): Promise<readonly string[]> {
   const forms: readonly ReportForm[] = REPORT_FORMS
   const specVersion: CycloneDxVersion = '1.7'
-  const options: Required<ReportOptions> = { specVersion, timestamp: '2026-11-26T18:30:00Z', listen }
+  const options: Required<ReportOptions> = { specVersion, timestamp: '2026-11-26T18:30:00Z', recipeFolder: '.', listen }
   show(await report(lineagePath, 'cyclonedx', options))
+  const where: TraceOptions = { recipeFolder: '.' }
+  const { step, linear, weights }: Trace = await trace(lineagePath, 'w', where)
+  const from: TraceStep = step
+  const sources: readonly TraceSource[] = from.sources
+  const effective: readonly TraceWeight[] = weights
+  show(from.why, sources[0]?.stopped, linear, effective[0]?.weight)
   return [await report(lineagePath), ...(await Promise.all(forms.map((form) => report(lineagePath, form))))]
 }
 

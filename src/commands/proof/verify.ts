@@ -2,7 +2,7 @@ import { formatSize } from '../../core/sizes.js'
 import { counted } from '../../core/words.js'
 import { toJson } from '../../ui/text.js'
 import { defineCommand } from '../support/command.js'
-import { Args, chosenFormat, Flags, machineFlags, onOff, resultFlags } from '../support/flags.js'
+import { Args, chosenFormat, Flags, machineFlags, onOff, recipeFolder, resultFlags } from '../support/flags.js'
 import { given } from '../support/options.js'
 import { threadsOf, withProgress } from '../support/perform.js'
 import { complain, print } from '../support/print.js'
@@ -38,11 +38,7 @@ export const verify = defineCommand({
       description: 'signature (default: model.sig in the folder, or NAME.sig next to a file)',
       helpValue: 'FILE',
     }),
-    'recipe-folder': Flags.string({
-      description:
-        'folder that the recipe’s paths are relative to (default: searched near the lineage and in the working folder)',
-      helpValue: 'FOLDER',
-    }),
+    'recipe-folder': recipeFolder,
     ...machineFlags,
     ...resultFlags,
   },

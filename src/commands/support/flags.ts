@@ -119,6 +119,13 @@ export function chosenFormat<T extends string>(
 export const formatFlag = <const T extends readonly string[]>(options: T, description: string) =>
   Flags.option({ options, description: `${description} (default: ${options[0]})` })()
 
+/** For commands that look for the inputs of a lineage. */
+export const recipeFolder = Flags.string({
+  description:
+    'folder that the recipe’s paths are relative to (default: searched near the lineage and in the working folder)',
+  helpValue: 'FOLDER',
+})
+
 /** For commands that print a recipe or a report. */
 export const outputFile = Flags.string({
   char: 'o',

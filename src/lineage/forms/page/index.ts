@@ -1,5 +1,6 @@
 /** The lineage as one self-contained HTML page. */
 import { createHash } from 'node:crypto'
+import type { Ancestor } from '../../history/types.js'
 import type { PathSummary } from '../../path/summary.js'
 import type { Lineage } from '../../types.js'
 import { SCRIPT, STYLE } from './assets.js'
@@ -13,6 +14,7 @@ import { rulesOf } from './rules.js'
 import { alignments } from './sections/alignments.js'
 import { copies } from './sections/copies.js'
 import { curves } from './sections/curves.js'
+import { history } from './sections/history.js'
 import { models, outputFiles, recipeText } from './sections/inputs.js'
 import { layers } from './sections/layers.js'
 import { parameters } from './sections/parameters.js'
@@ -25,6 +27,8 @@ export interface PageOptions {
   readonly folder?: string | undefined
   /** The path of which the output is a point. */
   readonly curve?: PathSummary | undefined
+  /** How its inputs were made. */
+  readonly ancestors?: readonly Ancestor[]
   /** The page is about the whole path; the lineage is that of one of its points. */
   readonly wholePath?: boolean
 }
@@ -81,6 +85,7 @@ export function reportHtml(lineage: Lineage, options: PageOptions = {}): string 
     section('parameters', `Parameters by layer${at}`, parameters(lineage, quantities)),
     section('steps', 'Steps', steps(lineage, colours)),
     section('models', 'Models', models(lineage, colours)),
+    section('history', 'History', history(options.ancestors ?? [])),
     section('recipe', 'Recipe', recipeText(lineage)),
     section('copies', 'Copied tensors and skipped models', copies(lineage)),
     section('tensors', `Tensors${at}`, tensorTable(lineage, data)),

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { commonLicense, groupedTerms, termsText } from '../../history/terms.js'
 import type { Ancestor } from '../../history/types.js'
-import type { Lineage, LineageFile, LineageModel } from '../../types.js'
+import type { Lineage, LineageFile } from '../../types.js'
 import { addressOf, builderOf, commitOf, modelsInOrder, purlOf, repositoryOf, sha256Of } from './identity.js'
 import { type StandardLicense, standardLicense } from './licenses.js'
 import { methodsOf, valueTexts } from './method.js'
@@ -89,15 +89,20 @@ function filesOf(
   return { ...(components.length > 0 ? { components } : {}), own: [] }
 }
 
-/** An input with its own inputs. */
-function ancestor(name: string, model: LineageModel, origin: Ancestor['origin'] | undefined, ref: string): Component {
+type Input = Pick<Ancestor, 'name' | 'model'> & { readonly origin: Ancestor['origin'] | undefined }
+
+/** An input with its own inputs. `shown`: by digest of a lineage, the input that has its inputs in full. */
+function ancestor({ name, model, origin }: Input, ref: string, shown: Map<string, string>): Component {
   const commit = commitOf(model)
   const purl = purlOf(model)
   const [group, short] = repositoryOf(model)?.split('/') ?? []
   const { own, ...files } = filesOf(model.files, ref)
   const address = addressOf(model)
-  const inner = origin?.kind === 'lineage' ? origin.inputs : []
-  const from = inner.map((one, index) => ancestor(one.name, one.model, one.origin, `${ref}/input-${index + 1}`))
+  const digest = origin?.kind === 'lineage' ? origin.read.digest : undefined
+  const before = digest === undefined ? undefined : shown.get(digest)
+  if (digest !== undefined && before === undefined) shown.set(digest, ref)
+  const inner = origin?.kind === 'lineage' && before === undefined ? origin.inputs : []
+  const from = inner.map((one, index) => ancestor(one, `${ref}/input-${index + 1}`, shown))
   return {
     type: 'machine-learning-model',
     'bom-ref': ref,
@@ -115,6 +120,7 @@ function ancestor(name: string, model: LineageModel, origin: Ancestor['origin'] 
       ...own,
       ...(model.quantized ?? []).map((text) => property('quantized', text)),
       ...(model.lineage === undefined ? [] : [property('lineage', model.lineage)]),
+      ...(before === undefined ? [] : [property('pedigree-of', before)]),
       ...originProperties(origin),
     ],
   }
@@ -167,8 +173,9 @@ function termsProperties(lineage: Lineage): Property[] {
 function subject(lineage: Lineage, { name, lineageFile, ancestors }: CycloneDxOptions): Component {
   const { output, recipe, plan, seed, steps } = lineage
   const origins = new Map(ancestors.map((one) => [one.name, one.origin]))
-  const inputs = modelsInOrder(lineage).map(([model, facts], index) =>
-    ancestor(model, facts, origins.get(model), `input-${index + 1}`),
+  const shown = new Map<string, string>()
+  const inputs = modelsInOrder(lineage).map(([name, model], index) =>
+    ancestor({ name, model, origin: origins.get(name) }, `input-${index + 1}`, shown),
   )
   const { own, ...files } = filesOf(output.files, 'model')
   const methods = methodsOf(lineage).map(({ method }) => method)

@@ -1,0 +1,63 @@
+/** Where the inputs of a lineage are on this machine. */
+import path from 'node:path'
+import { addressIn } from '../../core/names/fileNames.js'
+import { hubParts, s3Parts } from '../../language/names.js'
+import { exists } from '../../lineage/disk.js'
+import type { Lineage, LineageModel } from '../../lineage/types.js'
+import { loadRecipe } from '../../recipe/load.js'
+
+/** Most folders between a lineage and the folder of its recipe. */
+const HIGHEST = 4
+
+/**
+ * A lineage has references as in the recipe, but not the recipe's folder. Of the lineage's folder, the folders above it
+ * and the working folder, chooses the first in which most references exist.
+ */
+export async function findRecipeFolder(lineage: Lineage, folder: string, given?: string): Promise<string | undefined> {
+  if (given !== undefined) return path.resolve(given)
+  const references = Object.values(lineage.models)
+    .map((model) => model.reference)
+    .filter((reference) => addressIn(reference) === undefined && !path.isAbsolute(reference))
+  if (references.length === 0) return undefined
+  let best: { candidate: string; count: number } | undefined
+  // An output such as out/name/t-0.500 lies below the folder of its recipe.
+  const candidates = [folder]
+  for (let depth = 0; depth < HIGHEST; depth++) candidates.push(path.dirname(candidates.at(-1)!))
+  for (const candidate of [...candidates, process.cwd()]) {
+    const there = await Promise.all(references.map((reference) => exists(path.resolve(candidate, reference))))
+    const count = there.filter(Boolean).length
+    if (!best || count > best.count) best = { candidate, count }
+  }
+  return best?.candidate
+}
+
+/** The paths of a lineage's models on this machine. Models elsewhere that are not in the cache have none. */
+export async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<LineageModel, string>> {
+  // Only the recipe has the subfolder of a model.
+  const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), { text: lineage.recipe.text, set: lineage.recipe.set })
+  const places = new Map<LineageModel, string>()
+  for (const [name, model] of Object.entries(lineage.models)) {
+    const { subfolder = '' } = recipe?.models.get(name) ?? {}
+    const hub = hubParts(model.reference)
+    const s3 = s3Parts(model.reference)
+    if (!hub && !s3) places.set(model, path.resolve(folder, model.reference, subfolder))
+    else if (model.revision !== undefined && /^[0-9a-f]{40}$/.test(model.revision)) {
+      const place = hub ? await hubPlace(hub.repository, model.revision, subfolder) : await s3Place(s3!, model)
+      if (await exists(place)) places.set(model, place)
+    }
+  }
+  return places
+}
+
+async function hubPlace(repository: string, commit: string, subfolder: string): Promise<string> {
+  const { cachedPlace } = await import('../../storage/hub/cache.js')
+  return cachedPlace(repository, commit, subfolder)
+}
+
+/** A cached revision of a store is that of one model: its subfolder is part of it. */
+async function s3Place({ bucket, key }: { bucket: string; key: string }, model: LineageModel): Promise<string> {
+  const { cachedPlace } = await import('../../storage/s3/cache.js')
+  const place = await cachedPlace(bucket, model.revision!)
+  const [file] = model.files
+  return file && path.posix.basename(key) === file.name ? path.join(place, file.name) : place
+}
