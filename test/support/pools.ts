@@ -61,6 +61,8 @@ export function openCounting(at: number, reached: () => void): OpenPool {
     const count = () => ++begun === at && reached()
     return {
       ...pool,
+      // As short as can be: a tile a task.
+      taskBytes: 1,
       run(work) {
         count()
         return pool.run(work)

@@ -1,5 +1,6 @@
 /** Ranges of tiles: what is finished of a pass can be recorded while the job runs, and what an earlier run did is not done again. */
 import { createHash } from 'node:crypto'
+import { VERSION } from '../../core/version.js'
 import { DIGEST_BYTES, LEAF, TILE } from '../../kernels/types.js'
 import type { Table } from '../../methods/types.js'
 import { type Pass, type Program, passElements, type TaskResult } from '../program.js'
@@ -9,7 +10,7 @@ export interface TileRange {
   readonly pass: number
   readonly firstTile: number
   readonly tiles: number
-  /** The digest of the coefficients and tables with which the pass was done. */
+  /** See `givenDigest`. */
   readonly given: string
   /** By leaf that the pass digests, and by -1 for the output: the leaf digests of `spanOf` the range. */
   readonly digests: ReadonlyMap<number, Uint8Array>
@@ -60,12 +61,19 @@ export const digestsAt = ({ elementBytes, size }: Digested, [first, end]: Span):
   Math.min(size, end * elementBytes * DIGEST_BYTES),
 ]
 
-/** The digest of what a pass is given beside its inputs. */
+/**
+ * The digest of what a pass is given beside its inputs, and of how it is done: sums of another version of terge could mean something
+ * else.
+ */
 export function givenDigest(
+  { passes, nodes, compute, rowLength }: Program,
+  pass: number,
   coefficients: readonly (readonly number[])[],
   tables: readonly (Table | undefined)[],
 ): string {
-  const hash = createHash('sha256')
+  const kernels = nodes.map((node) => (node.kind === 'merge' ? [node.kernel, node.rows] : node.kind))
+  const how = [VERSION, compute, rowLength, kernels, passes.slice(0, pass + 1)]
+  const hash = createHash('sha256').update(JSON.stringify(how))
   const add = (numbers: ArrayLike<number>): void => {
     const bits = Float64Array.from(numbers)
     hash.update(`${bits.length} `).update(new Uint8Array(bits.buffer))

@@ -195,8 +195,10 @@ function keepFresh(state: Active, { keep }: KeepRanges): void {
     return unfinished.every(([from, to]) => to <= first || from >= end)
   }
   const ready = fresh.filter(isReady)
-  const ranges = () =>
-    rangesOf({ program, given: givenDigest(coefficients, tables), digests: (key) => digestsOf(state, key) }, ready)
+  const ranges = () => {
+    const given = givenDigest(program, pass, coefficients, tables)
+    return rangesOf({ program, given, digests: (key) => digestsOf(state, key) }, ready)
+  }
   if (ready.length > 0 && keep(job, pass, ranges)) state.fresh = fresh.filter((result) => !ready.includes(result))
   state.freshBytes = 0
 }
@@ -318,7 +320,7 @@ function takeOver(state: Active): void {
   // Runs that were interrupted at different tiles leave ranges that overlap: the longest first.
   const own = (job.done ?? []).filter((range) => range.pass === pass).sort((a, b) => b.tiles - a.tiles)
   if (own.length === 0) return
-  const given = givenDigest(coefficients, tables)
+  const given = givenDigest(job.program, pass, coefficients, tables)
   for (const range of own) {
     const span: Span = [range.firstTile, range.firstTile + range.tiles]
     const result = range.given === given && contains(state.unsent, span) ? resultOfRange(job.program, range) : undefined

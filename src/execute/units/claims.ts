@@ -24,7 +24,11 @@ export function claimsOf(records: Iterable<UnitRecord>, tiles: readonly TileReco
     else byKey.set(record.key, [record])
   }
   const tilesByKey = new Map<string, TileRecord[]>()
-  for (const record of tiles) tilesByKey.set(record.key, [...(tilesByKey.get(record.key) ?? []), record])
+  for (const record of tiles) {
+    const same = tilesByKey.get(record.key)
+    if (same) same.push(record)
+    else tilesByKey.set(record.key, [record])
+  }
   return {
     hasTiles: tiles.length > 0,
     tiles: (key) => tilesByKey.get(key) ?? [],
