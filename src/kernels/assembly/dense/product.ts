@@ -5,24 +5,45 @@
 @inline
 function element(p: usize, narrow: bool): f64 { return narrow ? <f64>load<f32>(p) : load<f64>(p) }
 
+/** Two numbers side by side. */
+// @ts-ignore: decorator
+@inline
+function pair(p: usize, narrow: bool): v128 {
+  return narrow ? f64x2.promote_low_f32x4(v128.load64_zero(p)) : v128.load(p)
+}
+
+/** Two numbers of each of four rows, whose steps lie side by side, c times each: two steps of a panel. */
+// @ts-ignore: decorator
+@inline
+function packPairs(from: usize, rowStride: usize, narrow: bool, c: v128, to: usize): void {
+  const x = f64x2.mul(c, pair(from, narrow)), y = f64x2.mul(c, pair(from + rowStride, narrow))
+  const z = f64x2.mul(c, pair(from + 2 * rowStride, narrow)), w = f64x2.mul(c, pair(from + 3 * rowStride, narrow))
+  v128.store(to, v128.shuffle<u64>(x, y, 0, 2))
+  v128.store(to, v128.shuffle<u64>(z, w, 0, 2), 16)
+  v128.store(to, v128.shuffle<u64>(x, y, 1, 3), 32)
+  v128.store(to, v128.shuffle<u64>(z, w, 1, 3), 48)
+}
+
 /** `rows` × `depth` numbers, c times each, into panels of four rows: dst[panel][p][r], padded with zeros. */
 export function pack(src: usize, rowStride: usize, stride: usize, rows: i32, depth: i32, narrow: bool, c: f64, dst: usize): void {
+  const size: usize = narrow ? 4 : 8, factor = f64x2.splat(c)
   for (let i = 0; i < rows; i += 4) {
     const full = min(4, rows - i)
+    const first = src + <usize>i * rowStride
+    // Pairs of steps; what is left is done one by one.
+    const paired = full == 4 && stride == size ? depth & ~1 : 0
+    for (let p = 0; p < paired; p += 2) {
+      const from = first + <usize>p * size, to = dst + (<usize>p << 5)
+      if (narrow) packPairs(from, rowStride, true, factor, to)
+      else packPairs(from, rowStride, false, factor, to)
+    }
     for (let r = 0; r < 4; r++) {
-      let to = dst + (<usize>r << 3)
-      let from = src + <usize>(i + r) * rowStride
-      if (r < full) {
-        for (let p = 0; p < depth; p++) {
-          store<f64>(to, c * element(from, narrow))
-          from += stride
-          to += 32
-        }
-      } else {
-        for (let p = 0; p < depth; p++) {
-          store<f64>(to, 0)
-          to += 32
-        }
+      let to = dst + (<usize>paired << 5) + (<usize>r << 3)
+      let from = first + <usize>r * rowStride + <usize>paired * stride
+      for (let p = paired; p < depth; p++) {
+        store<f64>(to, r < full ? c * element(from, narrow) : 0)
+        from += stride
+        to += 32
       }
     }
     dst += <usize>depth << 5
@@ -31,12 +52,16 @@ export function pack(src: usize, rowStride: usize, stride: usize, rows: i32, dep
 
 /** As pack, where the four numbers of a step lie side by side. */
 export function packAcross(src: usize, stride: usize, rows: i32, depth: i32, narrow: bool, c: f64, dst: usize): void {
-  const size: usize = narrow ? 4 : 8
+  const size: usize = narrow ? 4 : 8, factor = f64x2.splat(c)
   for (let i = 0; i < rows; i += 4) {
     const full = min(4, rows - i)
     let from = src + <usize>i * size
     for (let p = 0; p < depth; p++) {
-      for (let r = 0; r < 4; r++) store<f64>(dst + (<usize>r << 3), r < full ? c * element(from + <usize>r * size, narrow) : 0)
+      if (full < 4) for (let r = 0; r < 4; r++) store<f64>(dst + (<usize>r << 3), r < full ? c * element(from + <usize>r * size, narrow) : 0)
+      else {
+        v128.store(dst, f64x2.mul(factor, pair(from, narrow)))
+        v128.store(dst, f64x2.mul(factor, pair(from + 2 * size, narrow)), 16)
+      }
       dst += 32
       from += stride
     }
@@ -91,6 +116,10 @@ export function loadTile(tile: usize, tileStride: usize, c: usize, rowStride: us
   for (let i = 0; i < m; i++) {
     let from = c + <usize>i * rowStride
     const to = tile + <usize>i * tileStride
+    if (!narrow && stride == 8) {
+      memory.copy(to, from, <usize>n << 3)
+      continue
+    }
     for (let j = 0; j < n; j++) {
       store<f64>(to + (<usize>j << 3), element(from, narrow))
       from += stride
@@ -105,6 +134,10 @@ export function storeTile(
   for (let i = 0; i < m; i++) {
     let to = c + <usize>i * rowStride
     const from = tile + <usize>i * tileStride
+    if (!narrow && stride == 8) {
+      memory.copy(to, from, <usize>n << 3)
+      continue
+    }
     for (let j = 0; j < n; j++) {
       const x = load<f64>(from + (<usize>j << 3))
       if (narrow) store<f32>(to, <f32>x)
