@@ -264,6 +264,25 @@ test('a finish that fails while it publishes is run again, and a part before tha
   )
 })
 
+test('a part that ends after the others were finished leaves nothing', () =>
+  sameAsRun(MIXED, async ({ part, finish, folder, objects, s3 }) => {
+    await part('analyse')
+    await part({ index: 1, of: 2 })
+    const kept = { ...objects() }
+    const uploads = [...s3.uploads.keys()]
+    const late = runPartWith(await plan(path.join(folder, 'r.yml')), { index: 0, of: 2 }, OPTIONS, {
+      openPool: openCounting(12, () => {
+        // As if its mark had been lost, and `--finish` had not waited.
+        for (const key of Object.keys(objects())) if (key.startsWith('jobs/')) delete objects()[key]
+      }),
+    })
+    assert.is((await refused(late))[0], 'work-in-use')
+    assert.equal([...s3.uploads.keys()], uploads)
+    for (const [key, object] of Object.entries(kept)) objects()[key] = object
+    await part({ index: 0, of: 2 })
+    await finish()
+  }))
+
 /** Changes a record, with a checksum that is right. */
 function tamper({ objects, keys }: Bench, name: string, change: (text: string) => string): string {
   const key = keys('jobs/').find((one) => one.includes(name))!
@@ -353,12 +372,16 @@ test('with --disk, models come and go within the bound', () =>
       objects()[`in/${name}/model.safetensors`] = { bytes: readFileSync(path.join(folder, `${name}.safetensors`)) }
     write(
       'r.yml',
-      'terge: 1\nmodels: {a: s3://bucket/in/a, b: s3://bucket/in/b}\nmerge: {method: linear}\noutput: {path: s3://bucket/out, shard_size: 3KB}\n',
+      'terge: 1\nmodels: {a: s3://bucket/in/a, b: s3://bucket/in/b, c: c.safetensors}\nmerge: {method: linear}\noutput: {path: s3://bucket/out, shard_size: 3KB}\n',
     )
     const planned = () => plan(path.join(folder, 'r.yml'))
     const made = () => new Map([...outputsOf(bench)].filter(([name]) => name.startsWith('out/')))
+    await run(await planned(), { threads: 1, sync: false, disk: 80_000 })
+    const streamed = made()
+    for (const key of keys('out/')) delete objects()[key]
     await run(await planned(), { threads: 1, sync: false })
     const one = made()
+    assert.equal(streamed, one)
     for (const key of keys('out/')) delete objects()[key]
     rmSync(path.join(folder, 'cache'), { recursive: true })
     const options = { ...OPTIONS, disk: 80_000 }

@@ -29,7 +29,17 @@ import { leavingOutputs } from './place.js'
 import type { PartRecord } from './records.js'
 import { openSending } from './sending.js'
 import { firstReads, sumsOf } from './sums.js'
-import { ANALYSE, certainDigests, modelsWith, needsAnalyses, partName, partText, rankedBy, recordIn } from './work.js'
+import {
+  ANALYSE,
+  certainDigests,
+  isOpen,
+  modelsWith,
+  needsAnalyses,
+  partName,
+  partText,
+  rankedBy,
+  recordIn,
+} from './work.js'
 
 /** How to do a part. `resume` is of no use: a part always continues what was done of it. */
 export type PartOptions = Omit<RunOptions, 'resume' | 'checksums'> & {
@@ -61,7 +71,16 @@ export interface Made {
   readonly bytes: number
   /** Called when the record is there: removes what only an interrupted part needs. */
   readonly close: () => Promise<void>
+  /** Called if the parts were finished meanwhile: removes what nobody needs any more. Never throws. */
+  readonly abandon: () => Promise<void>
 }
+
+const quietly =
+  (work: () => Promise<void>): (() => Promise<void>) =>
+  () =>
+    work().catch(() => {})
+
+const NOTHING_LEFT = { close: async () => {}, abandon: async () => {} }
 
 /** Finds what all parts need: ranks by energy, and the results of analyses and scopes. */
 export async function analyse(site: Site): Promise<Made> {
@@ -71,7 +90,7 @@ export async function analyse(site: Site): Promise<Made> {
   const about = { plan: first.digest, part: ANALYSE, sent: [] }
   if (!needsAnalyses(given)) {
     const record = { ...about, ranks: [], records: [], digests: [], states: [], sums: [] }
-    return { record, tensors: 0, bytes: 0, close: async () => {} }
+    return { record, tensors: 0, bytes: 0, ...NOTHING_LEFT }
   }
   const judged = first.analyses.some(({ select }) => select)
   if ((options.commands ?? 'refuse') === 'refuse' && judged) refuseCommands(recipe)
@@ -100,7 +119,8 @@ export async function analyse(site: Site): Promise<Made> {
       folder: (output) => path.join(own!, String(output)),
       own: (output) => new Set(judged ? plan.outputs[output]!.files.keys() : []),
     }))
-    return { record: { ...about, ranks, ...done }, tensors: 0, bytes: 0, close: attempt.close }
+    const close = attempt.close
+    return { record: { ...about, ranks, ...done }, tensors: 0, bytes: 0, close, abandon: quietly(close) }
   })
 }
 
@@ -138,6 +158,10 @@ export async function doPart(
       earlier: [...(earlier?.sent ?? []), ...attempts],
       left: attempt.save,
     })
+    const abandon = async (): Promise<void> => {
+      await sending.abandon()
+      await quietly(attempt.close)()
+    }
     const folder = (output: number): string =>
       leaving.all.has(output) ? path.join(scratch!, String(output)) : outputFolder(place.folder!, output)
     for (const output of gone) await mkdir(folder(output), { recursive: true })
@@ -160,10 +184,11 @@ export async function doPart(
       const stay = [...written].filter(([output]) => !leaving.all.has(output))
       if (options.sync ?? true) await flushShared(prepared, stay, folder)
       const record = { plan: digest, part: text, ranks: [], sent: sending.sent(), ...done }
-      return { record, tensors: own.cost.tensors, bytes: own.cost.write, close: attempt.close }
+      return { record, tensors: own.cost.tensors, bytes: own.cost.write, close: attempt.close, abandon }
     } catch (error) {
       // Another attempt continues with what has left.
-      await Promise.allSettled([sending.save(), attempt.save()])
+      if (await isOpen(place).catch(() => true)) await Promise.allSettled([sending.save(), attempt.save()])
+      else await abandon()
       throw error
     }
   })

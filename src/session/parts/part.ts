@@ -81,7 +81,10 @@ async function runPaced(
       throw fault('work-in-use', `${place.reference}: another run is finishing the parts`, 'wait for it to end')
     const site = { given, place, destinations, options: { ...options, listen }, internals }
     const made = choice === ANALYSE ? await analyse(site) : await doPart(site, choice)
-    await refuseOtherWork(place, plan, of)
+    await refuseOtherWork(place, plan, of).catch(async (error: unknown) => {
+      await made.abandon()
+      throw error
+    })
     await writeRecord(place, role, recordText(made.record), sync)
     await made.close()
     const seconds = (performance.now() - started) / 1000

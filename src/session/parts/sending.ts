@@ -44,6 +44,8 @@ export interface Sending {
   readonly sent: () => SentFile[]
   /** Records what has been uploaded, for another attempt. */
   readonly save: () => Promise<void>
+  /** Removes what has been uploaded: the parts were finished without it. Never throws. */
+  readonly abandon: () => Promise<void>
 }
 
 /** What a part sends of a file, by the name that it has there. */
@@ -141,5 +143,11 @@ export async function openSending(options: SendingOptions): Promise<Sending> {
     deliveries: new Map(own.map(([output]) => [output, deliveryOf(output)])),
     sent: () => [...files].flatMap(([at, one]) => (done.has(at) ? one : [])),
     save: () => (files.size > 0 ? save() : Promise.resolve()),
+    async abandon() {
+      await saving.catch(() => {})
+      for (const { output, receipt } of files.values())
+        if (leaving.uploaded.has(output)) await destinations.get(output)!.abort([receipt])
+      await place.remove(`${attempt}.sent`).catch(() => {})
+    },
   }
 }

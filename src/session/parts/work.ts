@@ -82,6 +82,9 @@ function countIn(bound: string): number | undefined {
 
 const boundPlan = ({ digest }: Plan): string => JSON.stringify({ terge: VERSION, plan: digest })
 
+/** Whether somebody still has to finish the parts of a place. */
+export const isOpen = async (place: MeetingPlace): Promise<boolean> => (await boundTo(place, PARTS)) !== undefined
+
 function refuseOther({ reference }: MeetingPlace, bound: string, wanted: string): void {
   if (bound === wanted) return
   const { terge, plan } = readBound(bound)
