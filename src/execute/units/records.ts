@@ -61,9 +61,18 @@ export function parseRecord(line: string): UnitRecord | undefined {
     ]
     if (sum !== sha256(JSON.stringify(record))) return undefined
     const { key, inputs, outputs, findings, figures } = record
-    const texts = [key, ...inputs, ...outputs, ...(figures.notes ?? [])]
-    const numbers = [figures.nonFinite ?? 0, ...(figures.factors ?? [])]
-    if (!texts.every((text) => typeof text === 'string') || !numbers.every(Number.isFinite)) return undefined
+    const { notes = [], nonFinite = 0, factors = [], steps = [] } = figures
+    if (![inputs, outputs, findings, notes, factors, steps].every(Array.isArray)) return undefined
+    const texts = [
+      key,
+      ...inputs,
+      ...outputs,
+      ...notes,
+      ...findings.flatMap(([name, type, text]) => [name, type, text]),
+    ]
+    if (!texts.every((text) => typeof text === 'string') || ![nonFinite, ...factors].every(Number.isFinite))
+      return undefined
+    if (!(nonFinite >= 0) || !steps.every((step) => typeof step === 'object' && step !== null)) return undefined
     const arrays = findings.map(([name, type, text]) => {
       const bytes = Uint8Array.from(Buffer.from(text, 'base64'))
       return [name, new ARRAYS[type](bytes.buffer)] as const
