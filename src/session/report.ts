@@ -90,7 +90,7 @@ async function cyclonedx(read: ReadLineage, options: ReportOptions): Promise<str
         severity: 'warning',
         code: 'missing-sha256',
         message: `${file} has no SHA-256 of ${listOf(lacking)}: the document has no hashes of these files`,
-        hint: 'run the recipe again with the SHA-256 of files',
+        hint: 'run the recipe again with --digests full, the default',
       },
     })
   return cyclonedxText(lineage, {

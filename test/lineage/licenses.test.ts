@@ -9,6 +9,7 @@ import { readCard } from '../../src/lineage/history/card.js'
 import { licenseOfText } from '../../src/lineage/history/terms.js'
 import type { Lineage, LineageModel } from '../../src/lineage/types.js'
 import { f32, inFolder, writeModel } from '../support/files.js'
+import { terge } from '../support/terge.js'
 import { sample } from './sample.js'
 
 const card = (...lines: readonly string[]) => readCard(['---', ...lines, '---', '# Model'].join('\n'))
@@ -96,6 +97,13 @@ test('models under different licenses: a warning, a list, and records in the lin
         ['c', 'unknown', undefined],
       ],
     )
+    const listed = await terge(['plan', 'recipe.yml', '--licenses'], folder)
+    assert.match(
+      listed.out,
+      /^model {2}license {5}file {5}reference\na {6}apache-2\.0 .*\nb {6}llama3\.1 {4}LICENSE {2}\.\/b\n/,
+    )
+    const asRun = await terge(['run', 'recipe.yml', '--licenses', '--json'], folder)
+    assert.is((JSON.parse(asRun.out) as { terms: string }[])[2]!.terms, 'unknown')
     const { lineage } = (await run(prepared, { threads: 1 })).outputs[0]!
     assert.equal(lineage.models.a!.license, { id: 'apache-2.0' })
     assert.match(lineage.models.b!.license!.file!.sha256, /^sha256:/)

@@ -108,7 +108,7 @@ test('CycloneDX is valid in both versions, has every input, and is the same each
           ['model-00002-of-00002.safetensors', '2'],
         ],
       )
-      assert.equal(a.licenses, [{ license: { id: 'Apache-2.0' } }])
+      assert.equal(a.licenses, [{ license: { id: 'Apache-2.0', acknowledgement: 'declared' } }])
       assert.match(JSON.stringify(b.licenses), /"name":"llama3.1","url":"https:\/\/github.com\/meta-llama\/.*LICENSE"/)
       assert.equal([c.purl, c.licenses, c.hashes![0]!.content[0]], [undefined, undefined, '4'])
       const facts = component.modelCard!.properties.map(({ name, value }) => `${name}=${value}`)

@@ -121,7 +121,10 @@ const commitsOf = ({ models }: Lineage): Map<string, string> =>
 const sameName = (layout: 'file' | 'folder', planned: string, name: string | undefined): boolean =>
   layout === 'file' ? name !== undefined : planned === name
 
-/** A lineage without what an earlier one does not have: SHA-256 of some of the files, and small files of inputs. */
+/**
+ * A lineage without what an earlier one does not have: SHA-256 of some of the files, and small files of inputs. The licenses and lineages
+ * that lay beside inputs are those of the earlier run: they decide no byte of the output.
+ */
 function likeEarlier(now: Lineage, before: Lineage): Lineage {
   const alike = (files: readonly LineageFile[], earlier: readonly LineageFile[] = []): LineageFile[] =>
     files.map(({ sha256, sha256_from: from, ...file }, index) => ({
@@ -129,12 +132,18 @@ function likeEarlier(now: Lineage, before: Lineage): Lineage {
       ...(earlier[index]?.sha256 === undefined || sha256 === undefined ? {} : { sha256 }),
       ...(earlier[index]?.sha256_from === undefined || from === undefined ? {} : { sha256_from: from }),
     }))
-  const models = Object.entries(now.models).map(([name, { beside, ...model }]) => {
+  const models = Object.entries(now.models).map(([name, { beside, license: _, lineage: __, ...model }]) => {
     const known = ownValue(before.models, name)
+    const { license, lineage } = known ?? {}
     const files = alike(model.files, known?.files)
     return [
       name,
-      { ...model, files, ...(beside && known?.beside ? { beside: alike(beside, known.beside) } : {}) },
+      {
+        ...{ ...model, files },
+        ...(license ? { license } : {}),
+        ...(lineage === undefined ? {} : { lineage }),
+        ...(beside && known?.beside ? { beside: alike(beside, known.beside) } : {}),
+      },
     ] as const
   })
   const output = { ...now.output, files: alike(now.output.files, before.output.files) }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { commonLicense, groupedTerms, termsText } from '../../history/terms.js'
 import type { Ancestor } from '../../history/types.js'
 import type { Lineage, LineageFile } from '../../types.js'
-import { addressOf, builderOf, commitOf, modelsInOrder, purlOf, repositoryOf, sha256Of } from './identity.js'
+import { addressOf, builderOf, commitOf, filesRead, modelsInOrder, purlOf, repositoryOf, sha256Of } from './identity.js'
 import { type StandardLicense, standardLicense } from './licenses.js'
 import { methodsOf, valueTexts } from './method.js'
 
@@ -40,7 +40,7 @@ interface Component {
   readonly version?: string
   readonly description?: string
   readonly hashes?: readonly Hash[]
-  readonly licenses?: readonly { readonly license: StandardLicense }[]
+  readonly licenses?: readonly { readonly license: StandardLicense & { readonly acknowledgement: 'declared' } }[]
   readonly purl?: string
   readonly pedigree?: { readonly ancestors: readonly Component[]; readonly notes?: string }
   readonly externalReferences?: readonly {
@@ -63,10 +63,11 @@ const hashesOf = (sha256: string | undefined): { hashes?: readonly Hash[] } =>
   sha256 === undefined ? {} : { hashes: [{ alg: 'SHA-256', content: sha256 }] }
 
 const licensesOf = (license: StandardLicense | undefined): Pick<Component, 'licenses'> =>
-  license === undefined ? {} : { licenses: [{ license }] }
+  license === undefined ? {} : { licenses: [{ license: { ...license, acknowledgement: 'declared' } }] }
 
-const fileProperties = ({ size, digest }: LineageFile): Property[] => [
+const fileProperties = ({ size, digest, sha256_from: from }: LineageFile): Property[] => [
   property('bytes', size),
+  ...(from === undefined ? [] : [property('sha256-from', from)]),
   ...(digest === null ? [] : [property('digest', digest)]),
 ]
 
@@ -96,7 +97,7 @@ function ancestor({ name, model, origin }: Input, ref: string, shown: Map<string
   const commit = commitOf(model)
   const purl = purlOf(model)
   const [group, short] = repositoryOf(model)?.split('/') ?? []
-  const { own, ...files } = filesOf(model.files, ref)
+  const { own, ...files } = filesOf(filesRead(model), ref)
   const address = addressOf(model)
   const digest = origin?.kind === 'lineage' ? origin.read.digest : undefined
   const before = digest === undefined ? undefined : shown.get(digest)

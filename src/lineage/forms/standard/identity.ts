@@ -50,13 +50,21 @@ export function sha256Of({ sha256, digest }: Pick<LineageFile, 'sha256' | 'diges
 export const modelsInOrder = ({ models }: Pick<Lineage, 'models'>): (readonly [name: string, model: LineageModel])[] =>
   Object.entries(models).sort(([, a], [, b]) => a.index - b.index)
 
+/** All files of an input that the run read, each once: with tensors, then small ones. */
+export function filesRead({ files, beside = [] }: Pick<LineageModel, 'files' | 'beside'>): LineageFile[] {
+  const names = new Set(files.map(({ name }) => name))
+  return [...files, ...beside.filter(({ name }) => !names.has(name))]
+}
+
 /** The npm package that made a lineage. */
 export const builderOf = ({ terge }: Pick<Lineage, 'terge'>): string => `pkg:npm/terge@${encodeURIComponent(terge)}`
 
 /** The files of outputs and inputs without a SHA-256, as `NAME` and `MODEL: NAME`. */
 export const unhashed = ({ output, models }: Pick<Lineage, 'output' | 'models'>): string[] => [
   ...output.files.filter((file) => sha256Of(file) === undefined).map(({ name }) => name),
-  ...Object.entries(models).flatMap(([model, { files }]) =>
-    files.filter((file) => sha256Of(file) === undefined).map(({ name }) => `${model}: ${name}`),
+  ...Object.entries(models).flatMap(([name, model]) =>
+    filesRead(model)
+      .filter((file) => sha256Of(file) === undefined)
+      .map((file) => `${name}: ${file.name}`),
   ),
 ]

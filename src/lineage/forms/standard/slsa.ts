@@ -2,7 +2,17 @@
 import { fault } from '../../../core/diagnostics.js'
 import { listOf } from '../../compare.js'
 import type { Lineage, LineageFile, LineageModel } from '../../types.js'
-import { addressOf, builderOf, commitOf, fileAddress, modelsInOrder, purlOf, sha256Of, unhashed } from './identity.js'
+import {
+  addressOf,
+  builderOf,
+  commitOf,
+  fileAddress,
+  filesRead,
+  modelsInOrder,
+  purlOf,
+  sha256Of,
+  unhashed,
+} from './identity.js'
 
 const STATEMENT = 'https://in-toto.io/Statement/v1'
 /** The type of the predicate: SLSA provenance, version 1. */
@@ -36,6 +46,7 @@ function dependency(name: string, model: LineageModel, file: LineageFile): Resou
       reference: model.reference,
       ...(model.revision === undefined ? {} : { revision: model.revision }),
       bytes: file.size,
+      ...(file.sha256_from === undefined ? {} : { sha256_from: file.sha256_from }),
     },
   }
 }
@@ -64,7 +75,7 @@ export function slsaStatement(lineage: Lineage, shown: string): string {
     throw fault(
       'missing-sha256',
       `${shown} has no SHA-256 of ${listOf(lacking)}`,
-      'run the recipe again with the SHA-256 of files: provenance without them proves nothing',
+      'run the recipe again with --digests full, the default: provenance without SHA-256 proves nothing',
     )
   const models = modelsInOrder(lineage)
   return JSON.stringify({
@@ -81,7 +92,7 @@ export function slsaStatement(lineage: Lineage, shown: string): string {
         },
         internalParameters: { recipeDigest: recipe.digest, plan: plan.digest, seed },
         resolvedDependencies: models.flatMap(([name, model]) => [
-          ...model.files.map((file) => dependency(name, model, file)),
+          ...filesRead(model).map((file) => dependency(name, model, file)),
           ...given(name, model),
         ]),
       },
