@@ -173,10 +173,11 @@ async function openCached(
   }
 }
 
-/** Whether the cache has a model's small files too: other libraries download weights and tokenizer separately. */
+/** Whether the cache has a model's small files too: other libraries download weights and tokenizer separately, and often no card. */
 const isComplete = (names: ReadonlySet<string>): boolean =>
-  names.has('adapter_config.json') ||
-  names.has('model_index.json') ||
-  (names.has('config.json') &&
-    !names.has('modules.json') &&
-    [...names].some((name) => /^(tokenizer|vocab|spiece|preprocessor_config|merges)/.test(name)))
+  names.has('README.md') &&
+  (names.has('adapter_config.json') ||
+    names.has('model_index.json') ||
+    (names.has('config.json') &&
+      !names.has('modules.json') &&
+      [...names].some((name) => /^(tokenizer|vocab|spiece|preprocessor_config|merges)/.test(name))))
