@@ -116,7 +116,8 @@ function adapterUpdates(plan: Plan): ReadonlyMap<number, AdapterUpdates> {
     entry.tensors.add(tensor)
   }
   const visit = (expr: Expr): void => {
-    if (seen.has(expr)) return
+    // Nearly all parts of large plans are reads, which need no place in the set.
+    if (expr.kind === 'read' || seen.has(expr)) return
     seen.add(expr)
     if (expr.kind === 'lora') {
       note(expr.right.read, expr.rank, expr.scale)
