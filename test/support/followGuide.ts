@@ -135,21 +135,20 @@ export const followGuide = (page: string, use: (followed: Followed) => Promise<v
     await use({ folder, created: [...created], changed: [...changed], terge, run })
   })
 
-/** All that building and testing needs. Packages and fixtures are links; the kernels are copied as they were built. */
+/**
+ * All that building and testing needs. Packages and fixtures are links. What was built is copied as well, so that only what a page changes
+ * is compiled again.
+ */
 function copyProject(folder: string): void {
   const linked = path.join(root, 'test/fixtures')
   for (const name of ['package.json', 'tsconfig.json', 'tsconfig.test.json', 'biome.json', 'README.md'])
     cpSync(path.join(root, name), path.join(folder, name))
-  for (const name of ['src', 'test', 'scripts', 'bin', 'docs', 'schemas', 'recipes', 'bench'])
+  // What was built comes last, so that it is not older than its sources.
+  for (const name of ['src', 'test', 'scripts', 'bin', 'docs', 'schemas', 'recipes', 'bench', 'dist'])
     cpSync(path.join(root, name), path.join(folder, name), {
       recursive: true,
       filter: (file) => file !== linked,
     })
   symlinkSync(linked, path.join(folder, 'test/fixtures'))
   symlinkSync(path.join(root, 'node_modules'), path.join(folder, 'node_modules'))
-  // Copied after their sources, so that they are not older: the compiler of kernels runs only where a page changes them.
-  const kernels = 'dist/src/kernels'
-  mkdirSync(path.join(folder, kernels), { recursive: true })
-  for (const name of ['terge.wasm', 'dense.wasm'])
-    cpSync(path.join(root, kernels, name), path.join(folder, kernels, name))
 }

@@ -1,5 +1,7 @@
 /** The package as it is published. */
 import { execFileSync } from 'node:child_process'
+import { cpSync, mkdtempSync, rmSync } from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -16,16 +18,33 @@ export function npm(...words: readonly string[]): string {
   })
 }
 
+let names: readonly string[] | undefined
+
 /** The names of all files in the package, with `/`. */
-export function packedNames(): string[] {
+export function packedNames(): readonly string[] {
+  if (names) return names
   const told = JSON.parse(npm('pack', '--dry-run', '--json', '--ignore-scripts'))
   const [{ files }] = Array.isArray(told) ? told : Object.values(told)
-  return files.map((file: { path: string }) => file.path)
+  names = files.map((file: { path: string }) => file.path) as string[]
+  return names
 }
 
-/** Packs the package into a folder, and returns the file. */
-export function pack(folder: string): string {
+let packed: string | undefined
+
+/** Packs the package, once, into a folder that ends with the process. */
+function packOnce(): string {
+  if (packed) return packed
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-packed-'))
+  process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
   const told = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--pack-destination', folder))
   const [{ filename }] = Array.isArray(told) ? told : Object.values(told)
-  return path.join(folder, filename)
+  packed = path.join(folder, filename)
+  return packed
+}
+
+/** Puts the packed package into a folder, and returns the file. */
+export function pack(folder: string): string {
+  const file = path.join(folder, path.basename(packOnce()))
+  cpSync(packOnce(), file)
+  return file
 }
