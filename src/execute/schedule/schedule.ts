@@ -168,7 +168,8 @@ export async function schedule(jobs: Iterable<Job>, pool: Pool, options: Schedul
     if (waiting.size === 0) break
     await Promise.race(waiting)
   }
-  if (stopped() && options.keep) for (const state of active) keepFresh(state, options.keep)
+  const unkept = stopped() ? keepAll(active, options.keep) : undefined
+  failure ??= unkept
   if (failure !== undefined) throw failure
 }
 
@@ -184,6 +185,16 @@ function freshen(state: Active, result: TaskResult, keep: KeepRanges): void {
   const isLarge = state.bytes >= keep.every || done.length > 0
   const ends = state.unfinished.length === 0 && isEarly && isLarge
   if (ends || state.freshBytes >= keep.every) keepFresh(state, keep)
+}
+
+/** Records what is finished of jobs that end early. Returns a failure: on a full disk, the one before says more. */
+function keepAll(active: readonly Active[], keep: KeepRanges | undefined): unknown {
+  try {
+    if (keep) for (const state of active) keepFresh(state, keep)
+    return undefined
+  } catch (error) {
+    return error
+  }
 }
 
 /** Records those whose rows are finished. */
