@@ -35,8 +35,11 @@ export const isSidecar = (name: string): boolean =>
 export const mayMatter = (name: string): boolean =>
   name !== CONFIG && !isSidecar(name) && !WEIGHTS.test(name) && !USUAL.test(name)
 
-/** Whether a file says where a model came from and under which license: its card, and its lineage. It is never copied. */
-export const isRecord = (name: string): boolean => name === 'README.md' || name === 'lineage.json'
+/** The signature of a model in a folder. */
+export const MODEL_SIG = 'model.sig'
+
+/** Whether a file says where a model came from and under which license: its card, its lineage, its signature. It is never copied. */
+export const isRecord = (name: string): boolean => name === 'README.md' || name === 'lineage.json' || name === MODEL_SIG
 
 /** Whether a file on the hub is small and needed: config, tokenizer or index. */
 export const isSmallFile = (name: string): boolean =>

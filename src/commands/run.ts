@@ -16,6 +16,7 @@ export const run = defineCommand({
     'Show the plan without running it\n<%= config.bin %> run recipe.yml --dry-run',
     'Run a mergekit configuration\n<%= config.bin %> run mergekit.yml -o ./merged',
     'Use only the models that terge lock pinned\n<%= config.bin %> run recipe.yml --locked',
+    'The same, with a lock that must be signed\n<%= config.bin %> run recipe.yml --locked --key key.pub.pem',
     'Resume an interrupted run\n<%= config.bin %> run recipe.yml --resume',
     'Upload the result to the hub\n<%= config.bin %> run recipe.yml -o hf:org/name@branch',
     'Do the first of 16 parts, on any of several machines\n<%= config.bin %> run recipe.yml --part 0/16',
@@ -31,6 +32,16 @@ export const run = defineCommand({
     set,
     ...mergekitFlags,
     locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
+    key: Flags.string({
+      description:
+        'public key in PEM that the lock (with --locked) or the models (--require-signed-models) must be signed with',
+      helpValue: 'FILE',
+    }),
+    certificate: Flags.string({
+      description: 'certificates in PEM that their signatures must lead to, in place of --key',
+      helpValue: 'FILE',
+    }),
+    'require-signed-models': onOff('refuse models whose files are not signed with --key, or by --certificate'),
     licenses,
     ...partFlags,
     ...runFlags,
@@ -43,7 +54,8 @@ export const run = defineCommand({
       strict: flags.strict,
       locked: flags.locked,
       set: setOf(flags),
-      ...given({ output: flags.output }),
+      requireSigned: flags['require-signed-models'],
+      ...given({ output: flags.output, key: flags.key, certificate: flags.certificate }),
     })
     if (flags.licenses) await showLicenses(prepared, chosenFormat(flags, 'text') === 'json')
     else await (part === undefined ? perform(prepared, flags) : performPart(prepared, part, flags))

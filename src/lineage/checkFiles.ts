@@ -30,6 +30,9 @@ export interface Checked {
   readonly bytes: number
 }
 
+/** What of a lineage is compared. */
+type CheckedLineage = Pick<Lineage, 'models' | 'output' | 'tensors'>
+
 /** A checkpoint whose header was read, and the function that compares its digests. */
 interface Pending {
   readonly checkpoint: StoredCheckpoint
@@ -50,7 +53,7 @@ interface Summed {
 
 /** The state of one check of a lineage. */
 interface Check {
-  readonly lineage: Lineage
+  readonly lineage: CheckedLineage
   /** The folder of the output. */
   readonly folder: string
   /** A model's absolute path; undefined if the model is not on this machine. */
@@ -72,7 +75,7 @@ interface Check {
  * undefined if the model is not on this machine. Checks sizes and headers first, then reads all tensors once.
  */
 export async function checkFiles(
-  lineage: Lineage,
+  lineage: CheckedLineage,
   folder: string,
   placeOf: Check['placeOf'],
   options: CheckOptions,
@@ -302,9 +305,11 @@ async function checkSmallInputs(
   reports: Reporter,
 ): Promise<void> {
   const { report } = reports
+  if (beside.length === 0) return
+  const folder = 'size' in (await fileSize(place)) ? path.dirname(place) : place
   for (const file of beside) {
     const { name, size, digest } = file
-    const target = inside(place, name)
+    const target = inside(folder, name)
     const of = `${shown}: ${name}`
     if (target === undefined) report('input-missing', `${of} is not inside the model folder`)
     if (target === undefined || !(await sized(check, 'input', of, target, size, report))) continue

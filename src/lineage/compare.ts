@@ -17,7 +17,12 @@ export function listOf(names: readonly string[]): string {
 }
 
 /** Reports the tensors of an output's file that differ. `found`: the digests of that file. */
-export function compareOutput(lineage: Lineage, expected: LineageFile, found: CheckpointDigests, report: Report): void {
+export function compareOutput(
+  lineage: Pick<Lineage, 'tensors'>,
+  expected: LineageFile,
+  found: CheckpointDigests,
+  report: Report,
+): void {
   if (found.files[0] === expected.digest) return
   const { tensors } = lineage
   const changed: string[] = []

@@ -79,12 +79,15 @@ export function parseLock(source: string, file: string): Lock {
   }
 }
 
-/** Reads a lock. Errors: `missing-lock`, `bad-lock`. */
-export async function readLock(file: string): Promise<Lock> {
+/** The text of a lock. Error: `missing-lock`. */
+export async function readLockText(file: string): Promise<string> {
   const found = await readText(file, MAX_LOCK)
   if (found === undefined) throw fault('missing-lock', `the lock ${file} does not exist`, 'create it with terge lock')
-  return parseLock(found, file)
+  return found
 }
+
+/** Reads a lock. Errors: `missing-lock`, `bad-lock`. */
+export const readLock = async (file: string): Promise<Lock> => parseLock(await readLockText(file), file)
 
 /** The canonical text of a lock: the same models give the same text. */
 export function lockText({ lock, terge, models }: Lock): string {

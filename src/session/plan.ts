@@ -3,12 +3,13 @@
 import path from 'node:path'
 import { OUTPUT } from '../checkpoints/containers/index.js'
 import { sameContent } from '../checkpoints/sameContent.js'
+import { MODEL_SIG } from '../checkpoints/sidecarNames.js'
 import { readSidecars } from '../checkpoints/sidecars.js'
 import { type Checkpoint, smallFolderOf } from '../checkpoints/types.js'
 import { type Diagnostic, Fault, hasErrors, type Place } from '../core/diagnostics.js'
 import type { Bindings } from '../execute/types.js'
 import { hasOpenRanks } from '../execute/units/survey.js'
-import { type Lock, lockPath, readLock } from '../lineage/lock.js'
+import { type Lock, lockPath } from '../lineage/lock.js'
 import { checkDraft } from '../plan/draft.js'
 import type { Twin, Twins } from '../plan/models/tied.js'
 import { type TwinCandidate, twinCandidates, twinsOf } from '../plan/models/twins.js'
@@ -31,7 +32,10 @@ import { type ImportOptions, importRecipe, loadKnowing } from './importing/merge
 import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
 import { lockDifferences, pinOf } from './proof/locking.js'
+import { type SignedInputs, signedInputs } from './proof/signedInputs.js'
+import { readSignedLock, trustOf, uncheckedLock } from './proof/signedLock.js'
 import { namedRecipe, type RecipeSource } from './recipe.js'
+import type { Trust } from './signing.js'
 
 type RankOf = PlanContext['rankOf']
 
@@ -41,6 +45,12 @@ export interface PlanOptions extends LoadOptions {
   readonly locked?: boolean
   /** By model: the commit to use, whatever its revision refers to now. */
   readonly commits?: ReadonlyMap<string, string>
+  /** The path of the public key in PEM that the lock, or the models, must be signed with. */
+  readonly key?: string
+  /** The path of certificates in PEM, in place of `key`. */
+  readonly certificate?: string
+  /** Refuse models that are not signed with `key`, or by `certificate`. Default: false. */
+  readonly requireSigned?: boolean
 }
 
 /** How much of a recipe to check. */
@@ -61,6 +71,8 @@ export interface OpenedRecipe {
   readonly tokenizers: ReadonlyMap<string, Readonly<Record<string, string>>>
   /** The lock that inputs of a run must match. */
   readonly lock?: Lock
+  /** Who must have signed the models. */
+  readonly trust?: Trust
   /** States of the models' files when they were opened, by path. A run fails if they have changed. */
   readonly states: ReadonlyMap<string, InputState>
   /** Errors of models that could not be opened or differ from the lock, and warnings. */
@@ -79,6 +91,8 @@ export interface Prepared {
   readonly models: ReadonlyMap<string, OpenedModel>
   /** The lock that inputs of the run must match. */
   readonly lock?: Lock
+  /** The signed SHA-256 of the models' files, if the models must be signed. */
+  readonly signed?: SignedInputs
   /** Warnings. */
   readonly diagnostics: readonly Diagnostic[]
   /** If ranks depend on the tensors: plans again with the ranks that were found. The plan here has upper bounds. */
@@ -114,6 +128,7 @@ export async function validate(
  * @throws a `Fault` with all errors of the recipe and its models, in the order of lines: any code of the sections
  * "Recipe", "Models and files", "Hub", "S3 stores" and "Merging" of the errors
  * @throws `missing-lock` or `lock-differs` with `locked`
+ * @throws `missing-signature`, `bad-signature`, `signed-files` or `bad-signing-key` with `key` or `certificate`
  */
 export async function plan(source: RecipeSource, options: PlanOptions = {}): Promise<Prepared> {
   return planOpened(await openRecipe(source, options))
@@ -128,14 +143,22 @@ export async function plan(source: RecipeSource, options: PlanOptions = {}): Pro
  */
 export async function openRecipe(source: RecipeSource, options: PlanOptions = {}): Promise<OpenedRecipe> {
   const named = namedRecipe(source, options)
-  const lock = options.locked ? await readLock(lockPath(named.file)) : undefined
+  const trust = trustOf(options)
+  const lockFile = lockPath(named.file)
+  const lock = options.locked ? await readSignedLock(lockFile, trust) : undefined
+  const unchecked = lock && !trust ? await uncheckedLock(lockFile) : []
+  const { requireSigned = false } = options
   const once = async () => {
     const started = Date.now()
-    const open = makeOpener((name) => (lock ? pinOf(lock, name) : { commit: options.commits?.get(name) }))
+    const open = makeOpener((name) => {
+      const pin = lock ? pinOf(lock, name) : { commit: options.commits?.get(name) }
+      return requireSigned ? { ...pin, expected: [...(pin.expected ?? []), MODEL_SIG] } : pin
+    })
     const loaded = await loadKnowing(named.file, named.options, open)
     if (!loaded.recipe) throw new Fault(inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]))
     const { opened, wait } = await openModels(loaded.recipe, open, started, lock)
-    return { opened: { ...opened, diagnostics: [...loaded.diagnostics, ...opened.diagnostics] }, wait }
+    const diagnostics = [...unchecked, ...loaded.diagnostics, ...opened.diagnostics]
+    return { opened: { ...opened, diagnostics, ...(requireSigned ? { trust: trust! } : {}) }, wait }
   }
   const { opened, wait } = await once()
   if (wait === 0) return opened
@@ -154,10 +177,12 @@ export async function planOpened(opened: OpenedRecipe): Promise<Prepared> {
 }
 
 async function planRanked(opened: OpenedRecipe, rankOf?: RankOf): Promise<Prepared> {
-  const { recipe, models, lock } = opened
+  const { recipe, models, lock, trust } = opened
   const { plan, bindings, diagnostics } = await planWhole(opened, rankOf)
   if (!plan || !bindings) throw new Fault(inOrder(diagnostics))
+  const signed = trust && (await signedInputs({ plan, recipe, models }, trust))
   return {
+    ...(signed ? { signed } : {}),
     ...{ plan, recipe, bindings, models, diagnostics: inOrder(diagnostics) },
     ...(lock ? { lock } : {}),
     ...(hasOpenRanks(plan) ? { withRanks: (found) => planRanked(opened, found) } : {}),

@@ -30,6 +30,7 @@ import { refusePermutationFiles } from './permutationFiles.js'
 import type { Prepared } from './plan.js'
 import { findFinished, lineagePathOf, refuseOthers, settleOutputs } from './proof/finished.js'
 import { checkLocked } from './proof/locking.js'
+import { checkSignedWeights, refuseUnsigned } from './proof/signedInputs.js'
 import { dropSummaries, type PlannedPath, plannedPaths, refuseSummaries, writeSummaries } from './summaries.js'
 import { dropChecksums, refuseChecksums, withChecksums, writeChecksums } from './sums/checksums.js'
 import { type DigestOptions, type Digests, digestsOf } from './sums/digests.js'
@@ -200,9 +201,11 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
 }
 
 /** Error: `contradiction`, for what needs digests that the run does not compute. */
-function refuseDigests({ plan, lock }: Prepared, digests: Digests): void {
+function refuseDigests({ plan, lock, signed }: Prepared, digests: Digests): void {
   if (digests !== 'full' && plan.outputs.some(({ checksums }) => checksums))
     throw fault('contradiction', `checksums need digests that are full, not ${digests}`, 'remove --digests')
+  if (signed && digests !== 'full')
+    throw fault('contradiction', `signatures of models need digests that are full, not ${digests}`, 'remove --digests')
   if (lock && digests === 'none')
     throw fault(
       'contradiction',
@@ -268,6 +271,7 @@ async function describeAll(
   const { plan, bindings, recipe, lock } = prepared
   internals.recorded?.(executed.records())
   const made = await describeOutputs(prepared, executed, { digests: digests !== 'none', sums })
+  refuseUnsigned(prepared, made[0]?.read.sums ?? [], 1)
   if (lock) for (const { models } of made.map(buildLineage)) checkLocked(lock, recipe, models)
   const outputs = made.map(({ output }) => output)
   await dropSummaries(paths, outputs, options.force ?? false)
@@ -291,10 +295,11 @@ const notesOf = (plan: Plan, { commands, work }: RunOptions): string[] => [
 
 /** The lineages of outputs that an earlier run finished. Error: `output-exists` for others that exist, without `force`. */
 async function finishedBefore(
-  { plan, bindings, recipe, models, lock }: Prepared,
+  prepared: Prepared,
   digests: Digests,
   options: RunOptions & { readonly listen: Listener },
 ): Promise<Map<number, Lineage>> {
+  const { plan, bindings, recipe, models, lock } = prepared
   const { threads = availableParallelism(), commands, listen } = options
   const lineages = new Map<number, Lineage>()
   const { signal } = options
@@ -306,7 +311,17 @@ async function finishedBefore(
   const known = [...lineages].flatMap(([index, lineage]) => remarksIn(plan.outputs[index]!, lineage))
   if (options.strict) refuseNonFinite(known)
   for (const diagnostic of known) listen({ kind: 'warning', diagnostic })
-  if (lock) for (const { models } of lineages.values()) checkLocked(lock, recipe, models)
+  for (const { models } of lineages.values()) {
+    if (lock) checkLocked(lock, recipe, models)
+    const files = plan.models.flatMap(({ name }, model) =>
+      models[name]!.files.slice(0, plan.files.filter((file) => file.model === model).length),
+    )
+    refuseUnsigned(
+      prepared,
+      files.map(({ sha256 }) => (sha256 === undefined ? undefined : { sha256 })),
+      1,
+    )
+  }
   return lineages
 }
 
@@ -334,11 +349,13 @@ const withPlaces = (prepared: Prepared, work: string | undefined): Prepared => (
 })
 
 export function executeOptions(
-  { plan, recipe, models }: Prepared,
+  prepared: Prepared,
   options: RunOptions,
   { stream, sums }: { readonly stream?: OpenStream | undefined; readonly sums?: RunSums | undefined } = {},
 ): ExecuteOptions {
+  const { plan, recipe, models } = prepared
   const { threads = availableParallelism(), listen = () => {}, commands, signal } = options
+  const away = new Set(stream?.away.map(({ file }) => file))
   return {
     threads,
     memory: options.memory ?? defaultMemory(plan),
@@ -350,6 +367,8 @@ export function executeOptions(
     async before() {
       await fetchModels(stream ? withoutAway(models, stream.away) : models, { listen, signal }, recipe)
       await checkSums(recipe, stream ? modelsHere(models, stream.away) : models, { listen, signal, sums: sums?.files })
+      const hashing = { sums: sums?.files, threads, listen, signal }
+      await checkSignedWeights(prepared, (file) => !away.has(file), hashing)
     },
     ...(stream ? { streaming: stream } : {}),
     listen,

@@ -2,11 +2,13 @@
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
 import { OUTPUT, withoutExtension } from '../checkpoints/containers/index.js'
+import { MODEL_SIG } from '../checkpoints/sidecarNames.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { withSlashes } from '../core/names/fileNames.js'
 import { formatSize } from '../core/sizes.js'
 import { byteProgress } from '../execute/byteProgress.js'
 import type { Listener } from '../execute/events.js'
+import type { Sums } from '../execute/hashing/sums.js'
 import { withPace } from '../execute/paced.js'
 import { exists, findLineage, readText } from '../lineage/disk.js'
 import { PROVENANCE, slsaStatement } from '../lineage/forms/standard/slsa.js'
@@ -18,7 +20,7 @@ import { privateKeyOf, publicKeyOf } from '../signing/keys.js'
 import { parseManifest } from '../signing/manifest.js'
 import { compareSubjects, hashNamed, parseSubjects } from '../signing/provenance.js'
 import { signModel } from '../signing/sign.js'
-import type { Resource } from '../signing/types.js'
+import type { Manifest, Resource } from '../signing/types.js'
 
 /** How a model is signed. */
 export interface SignOptions {
@@ -58,8 +60,6 @@ export interface SignatureOptions {
   readonly signature?: string
 }
 
-/** The name of a folder's signature. */
-const MODEL_SIG = 'model.sig'
 /** Signatures of other statements about a model in the same folder. */
 const ATTESTATION = 'provenance.sig'
 /** In bytes: more than keys and certificates need. */
@@ -172,17 +172,11 @@ export interface CheckedSignature {
 export async function checkSignature(
   given: string,
   options: SignatureOptions,
-  { listen, signal }: Pick<SignOptions, 'listen' | 'signal'>,
+  { listen, signal, sums }: Pick<SignOptions, 'listen' | 'signal'> & { readonly sums?: Sums },
 ): Promise<CheckedSignature> {
   const model = await modelAt(given)
   const place = options.signature ?? signatureOf(model)
-  const bundle = await textOf(place, MOST_BUNDLE, () =>
-    fault(
-      'missing-signature',
-      `${model.place} has no signature: there is no ${place}`,
-      'name it with --signature, or sign the model with terge sign',
-    ),
-  )
+  const bundle = await bundleAt(place, model.place, 'name it with --signature, or sign the model with terge sign')
   const attestation = attestationOf(model)
   if (path.resolve(place) === path.resolve(attestation)) return checkAttestation(model, place, bundle, options, signal)
   const parsed = await unlessBad(async () => parseManifest(await payloadIn(bundle, options, place), place))
@@ -194,7 +188,10 @@ export async function checkSignature(
   const total = await bytesOf(model, [...manifest.serialization.ignored, ...own])
   const progress = byteProgress(listen, 'signature', total)
   const text = 'comparing files with the signature'
-  const checked = await checkFiles(model, manifest, own, { signal, progress: (bytes) => progress.add(bytes, text) })
+  const checked = await checkFiles(model, manifest, own, {
+    ...{ signal, sumOf: sums?.of },
+    progress: (bytes) => progress.add(bytes, text),
+  })
   progress.end(text)
   if (options.signature !== undefined || !(await exists(attestation))) return checked
   const other = await textOf(attestation, MOST_BUNDLE, () => fault('missing-signature', `${attestation} is gone`))
@@ -204,6 +201,24 @@ export async function checkSignature(
     checked.problems.length === 0 && method === 'files' && hash === 'sha256' ? manifest.resources : undefined
   const { problems, attested } = await checkAttestation(model, attestation, other, options, signal, known)
   return { ...checked, problems: [...checked.problems, ...problems], attested: attested === true }
+}
+
+/** The text of a signature. Error: `missing-signature`. */
+const bundleAt = (place: string, shown: string, hint: string): Promise<string> =>
+  textOf(place, MOST_BUNDLE, () => fault('missing-signature', `${shown} has no signature: there is no ${place}`, hint))
+
+/** A key or certificate that signatures are checked with. */
+export type Trust = Pick<SignatureOptions, 'key' | 'certificate'>
+
+/**
+ * The list of files that a signature signs, after the signature was checked. Compares no files. `shown`: the model as the user wrote it. Errors: `missing-signature`,
+ * `bad-signature`, `bad-signing-key`, `contradiction`.
+ */
+export async function signedList(model: SignedModel, trust: Trust, shown = model.place): Promise<Manifest> {
+  const place = signatureOf(model)
+  const hint = `get it from its signer, or sign it: terge sign ${shown} --key key.pem`
+  const bundle = await bundleAt(place, shown, hint)
+  return parseManifest(await payloadIn(bundle, trust, place), place)
 }
 
 /** The errors of work that is about a signature as values. */

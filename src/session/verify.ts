@@ -1,5 +1,7 @@
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { type Diagnostic, Fault } from '../core/diagnostics.js'
+import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
+import { openSums, type Sums } from '../execute/hashing/sums.js'
 import { withPace } from '../execute/paced.js'
 import { checkFiles } from '../lineage/checkFiles.js'
 import { findLineage, sha256 } from '../lineage/disk.js'
@@ -8,6 +10,7 @@ import type { Lineage } from '../lineage/types.js'
 import { kindOf } from '../steps/index.js'
 import { findRecipeFolder, inputPlaces } from './proof/places.js'
 import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
+import { isLock, verifyLock } from './proof/verifyLock.js'
 import { checkSignature, type SignatureOptions, signatureBeside } from './signing.js'
 
 /** How to check an output against its lineage. */
@@ -40,17 +43,37 @@ export interface Verified {
 
 /**
  * Checks that outputs and inputs on disk still match a lineage, given as its file, an output folder or a checkpoint file.
- * Differences are values in the result.
+ * Or checks that models on disk still match a lock. Differences are values in the result.
  *
  * @throws `missing-lineage` if there is no lineage, except where only a signature is checked
+ * @throws `missing-lock` or `bad-lock` for a lock
  * @throws `missing-signature` or `bad-signing-key` with `key` or `certificate`
  * @throws `bad-lineage` or `lineage-version` if the file is not a lineage that this version reads
  * @throws with `reproduce`, the errors of `plan` and `run`
  */
 export const verify = (given: string, { listen, ...rest }: VerifyOptions = {}): Promise<Verified> =>
-  withPace(listen, (listen) => verifyPaced(given, listen ? { ...rest, listen } : rest))
+  withPace(listen, async (listen) => {
+    const options = listen ? { ...rest, listen } : rest
+    const sums = openSums({ threads: rest.threads ?? availableParallelism(), signal: rest.signal })
+    try {
+      return isLock(given)
+        ? await verifyLocked(given, { ...options, sums })
+        : await verifyPaced(given, { ...options, sums })
+    } finally {
+      await sums.close()
+    }
+  })
 
-async function verifyPaced(given: string, options: VerifyOptions): Promise<Verified> {
+/** Checks the models of a lock, and its signature. */
+async function verifyLocked(given: string, options: VerifyOptions & { readonly sums: Sums }): Promise<Verified> {
+  if (options.reproduce)
+    throw fault('contradiction', `${given} is a lock: only outputs can be reproduced`, 'remove --reproduce')
+  const folder = options.recipeFolder === undefined ? undefined : path.resolve(options.recipeFolder)
+  const found = await verifyLock(given, options, folder)
+  return { ok: found.problems.every(({ severity }) => severity !== 'error'), ...found, lineage: false }
+}
+
+async function verifyPaced(given: string, options: VerifyOptions & { readonly sums: Sums }): Promise<Verified> {
   const asked = options.key !== undefined || options.certificate !== undefined || options.signature !== undefined
   const signature = asked ? await checkSignature(given, options, options) : undefined
   const signed = signature && {

@@ -29,7 +29,7 @@ export async function checkFiles(
   model: SignedModel,
   manifest: Manifest,
   own: readonly string[],
-  { signal, progress }: HashOptions,
+  { signal, progress, sumOf }: HashOptions,
 ): Promise<CheckedFiles> {
   const { serialization, resources } = manifest
   const signed = new Map<string, Resource[]>()
@@ -51,7 +51,7 @@ export async function checkFiles(
     progress?.(more)
   }
   const there = new Set<string>()
-  for (const one of await hashFiles(model, known, serialization, { signal, progress: count })) {
+  for (const one of await hashFiles(model, known, serialization, { signal, sumOf, progress: count })) {
     there.add(one.file.name)
     if ('problem' in one) problems.push(problem(`${shown(one.file.name)} ${one.problem}`))
     else if (!areSigned(one.resources, signed.get(one.file.name)!))

@@ -9,17 +9,18 @@ import { print } from '../support/print.js'
 
 export const sign = defineCommand({
   id: 'sign',
-  summary: 'Sign a model, in the format of OpenSSF Model Signing.',
+  summary: 'Sign a model or a lock, in the format of OpenSSF Model Signing.',
   description:
     'Writes model.sig into the folder, or NAME.sig next to a file. It lists all files with their SHA-256, and is signed with the ' +
     'private key. terge verify --key and the model_signing tool check it. Files of git are not covered.',
   examples: [
     '<%= config.bin %> sign merged --key key.pem',
     'Also sign where it came from\n<%= config.bin %> sign merged --key key.pem --attest',
+    'Sign a lock\n<%= config.bin %> sign recipe.yml.lock --key key.pem',
     'Check it\n<%= config.bin %> verify merged --key key.pub.pem',
     'Make a pair of keys\nopenssl ecparam -name prime256v1 -genkey -noout -out key.pem && openssl ec -in key.pem -pubout -out key.pub.pem',
   ],
-  args: { model: Args.string({ description: 'output folder or file', required: true, ignoreStdin: true }) },
+  args: { model: Args.string({ description: 'output folder, file or lock', required: true, ignoreStdin: true }) },
   flags: {
     key: Flags.string({ description: 'private key: PEM, P-256, P-384 or P-521', helpValue: 'FILE', required: true }),
     ignore: Flags.string({

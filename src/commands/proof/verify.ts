@@ -9,19 +9,20 @@ import { complain, print } from '../support/print.js'
 
 export const verify = defineCommand({
   id: 'verify',
-  summary: 'Check that files still match a lineage or a signature.',
+  summary: 'Check that files still match a lineage, a lock or a signature.',
   description:
     'Reads the outputs and inputs that the lineage lists and compares their digests. --reproduce also runs the recipe again ' +
-    'and compares every byte. --key checks a signature in the format of OpenSSF Model Signing, also without a lineage. ' +
+    'and compares every byte. For a lock, compares the models with it. --key checks a signature in the format of OpenSSF Model Signing, also without a lineage. ' +
     'Exits with 1 if anything differs.',
   examples: [
     '<%= config.bin %> verify merged',
     'Run the recipe again and compare\n<%= config.bin %> verify merged.safetensors --reproduce',
     'Check a signature\n<%= config.bin %> verify merged --key key.pub.pem',
+    'Check a lock, its signature and its models\n<%= config.bin %> verify recipe.yml.lock --key key.pub.pem',
   ],
   args: {
     lineage: Args.string({
-      description: 'lineage file, output folder or checkpoint file',
+      description: 'lineage file, output folder, checkpoint file or lock',
       required: true,
       ignoreStdin: true,
     }),

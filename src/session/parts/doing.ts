@@ -1,5 +1,6 @@
 /** The work of a part, and of the analyses that all parts need. */
 import { mkdir } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import type { Listener } from '../../execute/events.js'
@@ -22,6 +23,7 @@ import { modelsHere, withoutAway } from '../opened/away.js'
 import { checkSums, fetchModels } from '../opened/models.js'
 import { type OpenStream, type StreamOptions, withStream } from '../opened/streaming.js'
 import type { Prepared } from '../plan.js'
+import { checkSignedWeights } from '../proof/signedInputs.js'
 import { executeOptions, type RunOptions, refuseCommands, surveyed } from '../run.js'
 import { digestsOf } from '../sums/digests.js'
 import { type Attempt, openAttempt, sentByAttempts } from './attempts.js'
@@ -287,6 +289,9 @@ function optionsFor(
     async before() {
       await fetchModels(withoutAway(models, away), { listen, signal }, recipe)
       await checkSums(recipe, modelsHere(models, away), { listen, signal })
+      const coming = new Set(away.map(({ file }) => file))
+      const hashing = { threads: options.threads ?? availableParallelism(), listen, signal }
+      await checkSignedWeights(prepared, (file) => files.has(file) && !coming.has(file), hashing)
     },
   }
 }

@@ -38,15 +38,31 @@ export async function inputPlaces(lineage: Lineage, folder: string): Promise<Map
   const places = new Map<LineageModel, string>()
   for (const [name, model] of Object.entries(lineage.models)) {
     const { subfolder = '' } = recipe?.models.get(name) ?? {}
-    const hub = hubParts(model.reference)
-    const s3 = s3Parts(model.reference)
-    if (!hub && !s3) places.set(model, path.resolve(folder, model.reference, subfolder))
-    else if (model.revision !== undefined && /^[0-9a-f]{40}$/.test(model.revision)) {
-      const place = hub ? await hubPlace(hub.repository, model.revision, subfolder) : await s3Place(s3!, model)
-      if (await exists(place)) places.set(model, place)
-    }
+    const place = await placeOfModel(folder, model, subfolder)
+    if (place !== undefined) places.set(model, place)
   }
   return places
+}
+
+/**
+ * The path of a model that a lineage or a lock names. `folder`: that of the recipe. Undefined for a model elsewhere that is not pinned, or
+ * not in the cache.
+ */
+export async function placeOfModel(
+  folder: string,
+  {
+    reference,
+    revision,
+    files,
+  }: Pick<LineageModel, 'reference' | 'files'> & { readonly revision?: string | undefined },
+  subfolder = '',
+): Promise<string | undefined> {
+  const hub = hubParts(reference)
+  const s3 = s3Parts(reference)
+  if (!hub && !s3) return path.resolve(folder, reference, subfolder)
+  if (revision === undefined || !/^[0-9a-f]{40}$/.test(revision)) return undefined
+  const place = hub ? await hubPlace(hub.repository, revision, subfolder) : await s3Place(s3!, files, revision)
+  return (await exists(place)) ? place : undefined
 }
 
 async function hubPlace(repository: string, commit: string, subfolder: string): Promise<string> {
@@ -55,9 +71,12 @@ async function hubPlace(repository: string, commit: string, subfolder: string): 
 }
 
 /** A cached revision of a store is that of one model: its subfolder is part of it. */
-async function s3Place({ bucket, key }: { bucket: string; key: string }, model: LineageModel): Promise<string> {
+async function s3Place(
+  { bucket, key }: { bucket: string; key: string },
+  [file]: LineageModel['files'],
+  revision: string,
+): Promise<string> {
   const { cachedPlace } = await import('../../storage/s3/cache.js')
-  const place = await cachedPlace(bucket, model.revision!)
-  const [file] = model.files
+  const place = await cachedPlace(bucket, revision)
   return file && path.posix.basename(key) === file.name ? path.join(place, file.name) : place
 }

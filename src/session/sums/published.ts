@@ -2,14 +2,20 @@
 import { readlink } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
-import type { Prepared } from '../plan.js'
+import type { Plan } from '../../plan/types.js'
+import type { Recipe } from '../../recipe/types.js'
+import type { OpenedModel } from '../opened/models.js'
 
 /** By `Plan.files`: 64 hexadecimal digits, or undefined. */
 export async function publishedSums({
   plan,
   models,
   recipe,
-}: Pick<Prepared, 'plan' | 'models' | 'recipe'>): Promise<readonly (string | undefined)[]> {
+}: {
+  readonly plan: Plan
+  readonly recipe: Recipe
+  readonly models: ReadonlyMap<string, OpenedModel>
+}): Promise<readonly (string | undefined)[]> {
   const sums: (string | undefined)[] = []
   for (const { name } of plan.models) {
     const { checkpoint, fetches } = models.get(name)!

@@ -1,0 +1,123 @@
+/** Signed locks, and inputs that must be signed. */
+import { generateKeyPairSync } from 'node:crypto'
+import { appendFileSync, cpSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Fault, lock, type PlanOptions, plan, sign, verify } from '../../src/index.js'
+import { runWith } from '../../src/session/run.js'
+import { inFolder } from '../support/files.js'
+import { openInline } from '../support/pools.js'
+
+const RECIPE = 'terge: 1\nmodels: {a: a, b: b.safetensors}\nmerge: {method: linear}\noutput: out.safetensors\n'
+
+interface Bench {
+  readonly folder: string
+  readonly recipe: string
+  readonly at: (name: string) => string
+  readonly sign: (name: string, key?: string) => Promise<void>
+  /** The codes of errors, or `done`. */
+  readonly run: (options: PlanOptions, resume?: boolean) => Promise<string>
+}
+
+const withModels = (work: (bench: Bench) => Promise<void>): Promise<void> =>
+  inFolder(async (folder) => {
+    const at = (name: string): string => path.join(folder, name)
+    for (const name of ['key', 'other']) {
+      const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+      writeFileSync(at(`${name}.pem`), privateKey.export({ type: 'sec1', format: 'pem' }))
+      writeFileSync(at(`${name}.pub`), publicKey.export({ type: 'spki', format: 'pem' }))
+    }
+    cpSync('test/fixtures/lm/python', at('a'), { recursive: true })
+    cpSync('test/fixtures/lm/c/model.safetensors', at('b.safetensors'))
+    const recipe = at('recipe.yml')
+    writeFileSync(recipe, RECIPE)
+    await work({
+      ...{ folder, recipe, at },
+      async sign(name, key = 'key') {
+        const signed = await sign(at(name), { key: at(`${key}.pem`), force: true })
+        writeFileSync(signed.path, signed.text)
+      },
+      async run(options, resume = false) {
+        try {
+          const prepared = await plan(recipe, options)
+          await runWith(prepared, { threads: 1, sync: false, force: !resume, resume }, { openPool: openInline })
+          return 'done'
+        } catch (error) {
+          if (!(error instanceof Fault)) throw error
+          return error.diagnostics
+            .map(({ code, message }) => `${code}: ${message.replaceAll(`${folder}/`, '')}`)
+            .join('\n')
+        }
+      },
+    })
+  })
+
+test('a lock is signed and checked, and a run refuses others before it reads anything', () =>
+  withModels(async ({ recipe, at, sign, run }) => {
+    const made = await lock(recipe, { threads: 1 })
+    writeFileSync(made.path, made.text)
+    const key = at('key.pub')
+    const locked = { locked: true, key }
+    assert.match(
+      await run(locked),
+      /^missing-signature: recipe\.yml\.lock has no signature: there is no recipe\.yml\.lock\.sig$/,
+    )
+    await sign('recipe.yml.lock')
+    assert.is(await run(locked), 'done')
+    assert.match(await run({ ...locked, key: at('other.pub') }), /^bad-signature: /)
+    const { diagnostics } = await plan(recipe, { locked: true })
+    assert.equal(
+      diagnostics.map(({ code }) => code),
+      ['signature-unchecked'],
+    )
+    const checked = await verify(made.path, { threads: 1, key })
+    assert.equal([checked.ok, checked.signed, checked.lineage, checked.problems], [true, true, false, []])
+    // A signature that comes later is no difference.
+    await sign('a')
+    await sign('b.safetensors')
+    assert.is(await run(locked), 'done')
+
+    // Even if a model is gone, the lock is refused first.
+    writeFileSync(made.path, made.text.replace('"lock": 1', '"lock":  1'))
+    rmSync(at('b.safetensors'))
+    assert.is(await run(locked), 'signed-files: recipe.yml.lock differs from the file that was signed')
+    const codes = (await verify(made.path, { threads: 1, key })).problems.map(({ code }) => code)
+    assert.equal(codes, ['signed-files', 'input-missing'])
+  }))
+
+test('with requireSigned, a run refuses models without a signature of the key, and files that were not signed', () =>
+  withModels(async ({ at, sign, run }) => {
+    const required = { requireSigned: true, key: at('key.pub') }
+    assert.match(await run(required), /^missing-signature: .*\nmissing-signature: .* there is no b\.sig$/)
+    await sign('a')
+    await sign('b.safetensors', 'other')
+    assert.match(await run(required), /^bad-signature: b\.sig/)
+    await sign('b.safetensors')
+    assert.is(await run(required), 'done')
+    assert.is(await run(required, true), 'done')
+
+    const config = readFileSync(at('a/config.json'))
+    appendFileSync(at('a/config.json'), ' ')
+    assert.is(await run(required), "signed-files: a: 'config.json' differs from the file that was signed")
+    writeFileSync(at('a/config.json'), config)
+    writeFileSync(at('a/special_tokens_map.json'), '{}')
+    assert.is(await run(required), "signed-files: a: 'special_tokens_map.json' is not in the signed list of files")
+    rmSync(at('a/special_tokens_map.json'))
+    // What no run reads is not its business.
+    writeFileSync(at('a/notes.txt'), 'x')
+    assert.is(await run(required), 'done')
+
+    const changed = readFileSync(at('a/model.safetensors'))
+    changed[changed.length - 1]! ^= 1
+    writeFileSync(at('a/model.safetensors'), changed)
+    assert.is(await run(required), "signed-files: a: 'model.safetensors' differs from the file that was signed")
+  }))
+
+test('a key without something to check, and signatures without a key, are refused', () =>
+  withModels(async ({ at, run }) => {
+    assert.match(await run({ key: at('key.pub') }), /^contradiction: there is nothing that this key/)
+    assert.match(await run({ requireSigned: true }), /^contradiction: signed models are required/)
+  }))
+
+test.run()
