@@ -204,6 +204,35 @@ test('models that cannot be reached are named, and nothing is said about bytes',
     assert.match(fresh.out, /everything is new/)
   }))
 
+test('what is said about bytes is what two runs give', () =>
+  withRepository(async ({ folder, write, commit, against }) => {
+    const ties = RECIPE.replace('merge:', 'base: c\nmerge:')
+      .replace('b: models', 'c: models/c.safetensors, b: models')
+      .replace('linear', 'ties')
+      .replace('  weights', '  parameters: {density: 0.5}\n  weights')
+      .replace('a: 1', 'a: 2')
+    const bytes = async (): Promise<string> => {
+      const { code, err } = await terge(['run', 'recipe.yml', '--no-sync', '--force', '--digests', 'none'], folder)
+      assert.is(code, 0, err)
+      return readFileSync(path.join(folder, 'out/merged.safetensors'), 'hex')
+    }
+    write('recipe.yml', ties)
+    commit()
+    const before = await bytes()
+    const changes: Readonly<Record<string, Difference['bytes']>> = {
+      [ties.replace('density: 0.5', 'density: 0.3')]: 'differ',
+      [ties.replace('a: models/a', 'a: models/b').replace('b: models/b', 'b: models/a')]: 'differ',
+      [ties.replace(/\b([ab])(?=: )/g, 'model-$1')]: 'same',
+      [ties.replace('merge:', 'filters: {exclude: "lm_head.**"}\nmerge:')]: 'differ',
+      [ties.replace('density: 0.5', 'density: 0.5, normalize: true, rescale: false')]: 'same',
+    }
+    for (const [text, claim] of Object.entries(changes)) {
+      write('recipe.yml', text)
+      assert.is((await against()).bytes, claim, text)
+      assert.is((await bytes()) === before, claim === 'same', text)
+    }
+  }))
+
 test('another recipe, another path in a revision and a plan file are compared too', () =>
   withRepository(async ({ folder, write, commit, git }) => {
     write('old/recipe.yml', RECIPE.replaceAll('models/', '../models/').replace('out/', '../out/'))

@@ -18,34 +18,60 @@ import { makingFacts } from '../making.js'
 import { kindOfFile } from './plan.js'
 import type { Fact, Facts, Renames, Side, SideModel, SideOutput, SideStep, SideTensor, SmallFile } from './types.js'
 
-export function lineageSide(lineage: Lineage, names: Pick<Side, 'name' | 'digest'>): Side {
+/** Which digests two lineages have in common. Only digests of one algorithm can be compared. */
+export interface Common {
+  /** Of files. */
+  readonly files: 'digest' | 'sha256' | undefined
+  /** Whether those of tensors are of one algorithm. */
+  readonly tensors: boolean
+}
+
+/** What can be compared. */
+export function commonDigests(a: Lineage, b: Lineage): Common {
+  const files = [a, b].flatMap(({ models, output }) => [
+    ...Object.values(models).flatMap((one) => one.files),
+    ...output.files,
+  ])
+  const algorithms = new Set(files.map(({ digest }) => algorithmOf(digest)))
+  const ofTensors = [a, b].flatMap(({ tensors }) => Object.values(tensors).map(({ digest }) => algorithmOf(digest)))
+  const isOne = algorithms.size === 1 && !algorithms.has(undefined)
+  return {
+    files: isOne ? 'digest' : files.every(({ sha256 }) => sha256 !== undefined) ? 'sha256' : undefined,
+    tensors: new Set(ofTensors.filter((one) => one !== undefined)).size <= 1,
+  }
+}
+
+const algorithmOf = (digest: string | null | undefined): string | undefined => digest?.split(':')[0]
+
+export function lineageSide(lineage: Lineage, names: Pick<Side, 'name' | 'digest'>, common: Common): Side {
   const { models, steps, seed, recipe, terge } = lineage
   return {
     ...names,
-    models: new Map(Object.entries(models).map(([name, model]) => [name, modelOf(model)])),
+    models: new Map(Object.entries(models).map(([name, model]) => [name, modelOf(model, common)])),
     steps: new Map(Object.entries(steps).map(([name, step]) => [name, stepOf(step)])),
     settings: facts([
       ['terge', terge],
       ['seed', seed],
       ['set', recipe.set.length > 0 ? [...recipe.set] : undefined],
     ]),
-    outputs: [outputOf(lineage)],
+    outputs: [outputOf(lineage, common)],
   }
 }
 
-/** What a lineage says about the content of a file; undefined if the run skipped digests. */
-const digestOf = ({ digest, sha256 }: LineageFile): string | undefined => digest ?? sha256
+/** What a lineage says about the content of a file; undefined if it has no digest of the other lineage's kind. */
+const digestOf = (file: LineageFile, { files }: Common): string | undefined =>
+  files === undefined ? undefined : (file[files] ?? undefined)
 
 /** Undefined if the lineage does not say what was in the files. */
-function contentOf({ files, config = [] }: LineageModel): string | undefined {
-  if (files.some((file) => digestOf(file) === undefined)) return undefined
-  const marks = files.map((file) => [file.name, file.size, digestOf(file)!])
+function contentOf({ files, config = [] }: LineageModel, common: Common): string | undefined {
+  if (files.some((file) => digestOf(file, common) === undefined)) return undefined
+  const marks = files.map((file) => [file.name, file.size, digestOf(file, common)!])
   return sha256(JSON.stringify([marks, config.map(({ sha256 }) => sha256)]))
 }
 
-function modelOf(model: LineageModel): SideModel {
+function modelOf(model: LineageModel, common: Common): SideModel {
   const { reference, revision, quantized, files, layouts, readAs } = model
-  const content = contentOf(model)
+  const content = contentOf(model, common)
   const own = facts([
     ['reference', reference],
     ['revision', revision],
@@ -71,7 +97,7 @@ function stepOf(step: LineageStep): SideStep {
 
 const LONGEST = 100
 
-function outputOf(lineage: Lineage): SideOutput {
+function outputOf(lineage: Lineage, common: Common): SideOutput {
   const { output } = lineage
   const small = new Map<string, SmallFile>()
   const files = new Map<string, string | undefined>()
@@ -79,9 +105,9 @@ function outputOf(lineage: Lineage): SideOutput {
   const weights = output.files.filter(({ name }) => isOutputFile(name))
   for (const file of output.files)
     if (isOutputFile(file.name)) {
-      files.set(weights.length === 1 ? '' : file.name, digestOf(file))
+      files.set(weights.length === 1 ? '' : file.name, digestOf(file, common))
       size += file.size
-    } else small.set(file.name, { kind: kindOfFile(file.name), mark: digestOf(file) })
+    } else small.set(file.name, { kind: kindOfFile(file.name), mark: digestOf(file, common) })
   if (output.permutations) small.set('permutations', { kind: 'other', mark: output.permutations.sha256 })
   const steps = new Map(
     Object.entries(lineage.steps).map(([name, { kind, ...record }]) => [
@@ -94,7 +120,7 @@ function outputOf(lineage: Lineage): SideOutput {
       },
     ]),
   )
-  const contents = new Map(Object.entries(lineage.models).map(([name, model]) => [name, contentOf(model)]))
+  const contents = new Map(Object.entries(lineage.models).map(([name, model]) => [name, contentOf(model, common)]))
   return {
     path: weights.length === 1 ? weights[0]!.name : output.from,
     facts: facts([
@@ -104,7 +130,10 @@ function outputOf(lineage: Lineage): SideOutput {
     ]),
     ...{ size, files, small },
     tensors: new Map(
-      Object.entries(lineage.tensors).map(([name, tensor]) => [name, tensorOf(name, tensor, { steps, contents })]),
+      Object.entries(lineage.tensors).map(([name, tensor]) => [
+        name,
+        tensorOf(name, tensor, { steps, contents, common }),
+      ]),
     ),
   }
 }
@@ -112,13 +141,14 @@ function outputOf(lineage: Lineage): SideOutput {
 interface Records {
   readonly steps: ReadonlyMap<string, { readonly kind: string; readonly mark: string }>
   readonly contents: ReadonlyMap<string, string | undefined>
+  readonly common: Common
 }
 
 function tensorOf(name: string, tensor: LineageTensor, records: Records): SideTensor {
   const { dtype, shape, digest } = tensor
   return {
     bytes: bytesOf(dtype, elements(shape)),
-    mark: digest === null ? undefined : sha256(JSON.stringify([digest, dtype, shape])),
+    mark: digest === null || !records.common.tensors ? undefined : sha256(JSON.stringify([digest, dtype, shape])),
     facts: (named) => tensorFacts(name, tensor, records, named),
   }
 }

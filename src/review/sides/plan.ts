@@ -232,7 +232,10 @@ function tensorFacts({ plan, making, work, tensor, unit }: Planned, named: Renam
   }
   for (const [model, marks] of contents(plan, made, work))
     add('content', { mark: JSON.stringify(marks) }, named.models.get(model) ?? model)
-  for (const part of partsOf([expr])) {
+  const parts = partsOf([expr])
+  const views = parts.flatMap((part) => (part.kind === 'read' ? [part.view] : []))
+  add(LAST.views, { mark: sha256(JSON.stringify(views, withoutPlaces)) })
+  for (const part of parts) {
     if (part.kind !== 'merge') continue
     const step = named.steps.get(part.step) ?? part.step
     add(LAST.weights, { mark: JSON.stringify(part.weights) }, step)
@@ -243,8 +246,19 @@ function tensorFacts({ plan, making, work, tensor, unit }: Planned, named: Renam
   return found
 }
 
-/** Facts that count only if nothing else differs: weights whose effect is known only during the run, names in random numbers, and what a step reads together. */
-export const LAST = { weights: 'weights', random: 'random numbers', others: 'other tensors of the step' } as const
+/**
+ * Facts that count only if nothing else differs: weights whose effect is known only during the run, names in random numbers, rows and
+ * other parts of source tensors, and what a step reads together.
+ */
+export const LAST = {
+  weights: 'weights',
+  random: 'random numbers',
+  views: 'rows or parts of the sources',
+  others: 'other tensors of the step',
+} as const
+
+/** Where stored tensors lie does not matter for which of their elements are read. */
+const withoutPlaces = (key: string, value: unknown): unknown => (key === 'file' || key === 'offset' ? undefined : value)
 
 /** By model, the marks of the stored tensors that a unit reads. */
 function contents(plan: Plan, { reads }: Unit, { units, storedMark }: Work): Map<string, string[]> {

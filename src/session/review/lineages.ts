@@ -1,6 +1,6 @@
 import { findLineage } from '../../lineage/disk.js'
 import { compareSides } from '../../review/compare.js'
-import { lineageSide } from '../../review/sides/lineage.js'
+import { commonDigests, lineageSide } from '../../review/sides/lineage.js'
 import type { Difference } from '../../review/types.js'
 import { recipeChanges } from './recipeChanges.js'
 
@@ -16,8 +16,9 @@ export async function compareLineages(a: string, b: string): Promise<Difference>
   const notes = [before, after].flatMap(({ file, lineage }) =>
     lineage.output.digest === null ? [`${file} has no digests: its run skipped them`] : [],
   )
+  const common = commonDigests(before.lineage, after.lineage)
   const [one, other] = [before, after].map(({ lineage, digest }, index) =>
-    lineageSide(lineage, { name: index === 0 ? a : b, digest }),
+    lineageSide(lineage, { name: index === 0 ? a : b, digest }, common),
   )
   return compareSides(one!, other!, {
     ...{ kind: 'lineage', certain: true, notes },
