@@ -102,7 +102,7 @@ const gone = (pid: number): boolean => {
 /** A process that ended may be there until somebody has asked for its exit code. */
 async function assertGone(folder: string, file = 'pid'): Promise<void> {
   const pid = Number(readFileSync(path.join(folder, file), 'utf8'))
-  for (let tries = 0; tries < 100 && !gone(pid); tries++) await sleep(50)
+  for (let tries = 0; tries < 600 && !gone(pid); tries++) await sleep(50)
   assert.ok(gone(pid), `process ${pid} is still there`)
 }
 

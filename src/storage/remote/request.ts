@@ -85,9 +85,12 @@ export async function attempt({ timeouts, send, accepts = [200, 206], refusal, s
     return new RequestError(describe(error), undefined, undefined, true)
   }
   let response: Response
+  const sending = send(controller.signal, alive)
   try {
-    response = await send(controller.signal, alive)
+    response = await orAborted(sending, controller.signal)
   } catch (error) {
+    // An answer that comes all the same is not read.
+    sending.then(({ body }) => body?.cancel()).catch(() => {})
     throw failed(error, `no answer within ${timeouts.answerTimeout / 1000} s`)
   }
   const close = (): void => {
@@ -96,7 +99,7 @@ export async function attempt({ timeouts, send, accepts = [200, 206], refusal, s
   }
   if (!accepts.includes(response.status)) {
     try {
-      throw await refusal(response)
+      throw await orAborted(Promise.resolve(refusal(response)), controller.signal)
     } catch (error) {
       throw failed(error, `no answer within ${timeouts.answerTimeout / 1000} s`)
     } finally {
@@ -118,7 +121,7 @@ export async function attempt({ timeouts, send, accepts = [200, 206], refusal, s
       try {
         for (;;) {
           rest()
-          const piece = await pace.wait(reader?.read())
+          const piece = await pace.wait(reader && orAborted(reader.read(), controller.signal))
           if (!piece || piece.done) return
           clearTimeout(timer)
           pace.came(piece.value.length)
@@ -131,6 +134,16 @@ export async function attempt({ timeouts, send, accepts = [200, 206], refusal, s
       }
     },
   }
+}
+
+/** Settles as the work does, but rejects when the signal is aborted, even if the work does not heed it: a run must not wait forever. */
+function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stop = (): void => reject(signal.reason)
+    if (signal.aborted) stop()
+    signal.addEventListener('abort', stop, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', stop))
+  })
 }
 
 /** Measures the data rate of a body while waiting for it. `came` throws a `RequestError` if it is too slow. */
