@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url'
 
 const here = path.dirname(fileURLToPath(import.meta.url))
 
-/** Compiles one of our C programs into `folder` and gives its path. */
-export function compile(name, folder, flags = []) {
-  const program = path.join(folder, path.basename(name))
+/** Compiles one of our C programs into `folder`, under its own name or another one, and gives its path. */
+export function compile(name, folder, flags = [], as = path.basename(name)) {
+  const program = path.join(folder, as)
   const words = ['-O2', ...flags, '-pthread', '-o', program, path.join(here, `${name}.c`)]
   const { status, stderr, error } = spawnSync('cc', words, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${name}.c does not compile: ${error?.message ?? stderr}`)
