@@ -1,6 +1,5 @@
 /** The history of a model: what its inputs were made from, as far as records beside them say. */
-import type { ReadLineage } from '../disk.js'
-import type { LineageModel } from '../types.js'
+import type { Digest, Lineage, LineageModel } from '../types.js'
 
 /** What is known of how an input was made. */
 export type InputOrigin =
@@ -9,7 +8,12 @@ export type InputOrigin =
   /** A card of terge names the models that it was made from. Nobody has checked it. */
   | { readonly kind: 'card'; readonly bases: readonly string[] }
   /** A lineage whose recorded digests are those that the child read. */
-  | { readonly kind: 'lineage'; readonly read: ReadLineage; readonly inputs: readonly Ancestor[] }
+  | {
+      readonly kind: 'lineage'
+      /** `digest`: of the lineage's file. */
+      readonly read: { readonly lineage: Lineage; readonly digest: Digest }
+      readonly inputs: readonly Ancestor[]
+    }
   /** A lineage that is not about these files, or whose digests cannot be compared. It is not followed. */
   | { readonly kind: 'refused'; readonly file: string; readonly why: string }
   /** It was not looked at. */
