@@ -96,4 +96,33 @@ test('parts are contiguous in the files of outputs, and end with a file where th
   assert.is(new Set(written.flat()).size, written.flat().length, 'no file of an output is in two parts')
 })
 
+test('whole files of outputs belong to one part, and spans say what a part writes of a file', () => {
+  for (let seed = 1; seed <= 10; seed++) {
+    const sizes = [...numbers(60, seed)].map((value) => 1 + Math.floor(((value + 1) / 2) ** 3 * 10_000))
+    const plan = planOf(sizes, 5)
+    // A tensor with a second part in the next file joins both files.
+    const [first] = plan.outputs[0]!.tensors
+    const { file } = first!.placements[0]!
+    Object.assign(first!, { placements: [...first!.placements, { ...first!.placements[0]!, file: file + 1 }] })
+    for (const of of [1, 2, 4, 9]) {
+      const parts = partsOf(plan, of, new Set([0]))
+      const all = parts.flatMap((part) => ownOf(plan, part))
+      assert.is(new Set(all).size, all.length)
+      assert.is(all.length, sizes.length)
+      const files = parts.flatMap(({ written }) => written.get(0) ?? [])
+      assert.is(new Set(files).size, files.length, `seed ${seed}, ${of} parts`)
+      for (const part of parts)
+        for (const [output, own] of part.written)
+          for (const one of own) {
+            const places = plan.outputs[output]!.tensors.flatMap(({ placements }, tensor) =>
+              part.owns(output, tensor) ? placements.filter(({ file }) => file === one) : [],
+            )
+            const from = Math.min(...places.map(({ offset }) => offset))
+            const to = Math.max(...places.map(({ offset, bytes }) => offset + bytes))
+            assert.equal(part.span(output, one), { offset: from, bytes: to - from })
+          }
+    }
+  }
+})
+
 test.run()

@@ -234,6 +234,12 @@ test('uploads that were forgotten long ago are removed; those of a run elsewhere
     await uploadAll(make(), bench)
     for (const [index, one] of [...s3.uploads.values()].entries())
       if (index === 0) one.started = new Date(Date.now() - 25 * 3600e3).toISOString()
+    // A run that is resumed after a day still has its own.
+    const [id, { parts }] = [...s3.uploads][0]!
+    const own = { name: 'x', size: 1, upload: { id, partSize: PART, parts: [...parts].map(() => null) } }
+    await make().begin({ receipts: [own], publishing: false })
+    await make().begin({ receipts: [], publishing: false, inParts: true })
+    assert.is(s3.uploads.size, 2)
     await make().begin(FRESH)
     assert.equal(
       [...s3.uploads.values()].map(({ key }) => key.slice(-27)),
