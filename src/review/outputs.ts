@@ -58,7 +58,7 @@ const areOther = (a: string | undefined, b: string | undefined): boolean =>
 /** What changes the header of a file. */
 const SHAPES = ['dtype', 'shape', 'quantized']
 /** Facts of an output that decide which bytes there are. Others, such as commands, do not. */
-const DECISIVE = ['layout', 'metadata', 'keep', 'single', 't']
+const DECISIVE = ['layout', 'metadata', 'keep', 'single', 'checksums', 't', 'options']
 
 function withNames(facts: Facts, { models, steps }: Renames): Facts {
   return new Map(

@@ -108,6 +108,16 @@ test('dtypes, models, outputs and seeds that change are named', () =>
       'recipe.yml',
       RECIPE.replace('output: out/merged.safetensors', 'output: {path: out/merged.safetensors, metadata: {x: y}}'),
     )
+    write(
+      'recipe.yml',
+      RECIPE.replace('output: out/merged.safetensors', 'output: {path: out/merged.safetensors, checksums: true}'),
+    )
+    const sums = isValid(await against())
+    assert.equal([sums.bytes, sums.outputs[0]!.changes], ['differ', [{ what: 'checksums', b: true }]])
+    write(
+      'recipe.yml',
+      RECIPE.replace('output: out/merged.safetensors', 'output: {path: out/merged.safetensors, metadata: {x: y}}'),
+    )
     const header = isValid(await against())
     assert.is(header.bytes, 'differ')
     assert.equal(header.outputs[0]!.tensors.same, 8)

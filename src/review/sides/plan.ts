@@ -128,7 +128,22 @@ function workOf(plan: Plan, marks: PlanMarks): Work {
 }
 
 function outputOf(plan: Plan, output: PlanOutput, index: number, marks: PlanMarks, work: Work): SideOutput {
-  const { path, layout, from, files, indexes, sidecars, metadata, keep, evaluate, permutations, single } = output
+  const {
+    path,
+    from,
+    files,
+    indexes,
+    sidecars,
+    tensors,
+    evaluate,
+    permutations,
+    point,
+    check,
+    spec: _,
+    ...rest
+  } = output
+  // Whatever is left counts, also what is added later.
+  const { layout, metadata, keep, single, checksums, ...others } = rest
   const making: Making = {
     ...{ plan, scopes: [], bases: marks.bases ?? new Map() },
     kinds: new Map([...kindsOfAnalyses(plan), ...plan.steps.map(({ name, kind }) => [name, kind] as const)]),
@@ -157,19 +172,21 @@ function outputOf(plan: Plan, output: PlanOutput, index: number, marks: PlanMark
     ['metadata', { ...metadata }],
     ['keep', keep],
     ['single', single],
+    ['checksums', checksums],
+    ['check', check],
     ['evaluate', evaluate && { ...evaluate, command: [...evaluate.command], env: [...(evaluate.env ?? [])] }],
-    ['t', output.point?.t],
+    ['t', point?.t],
   ])
   return {
     path,
-    facts: own,
+    facts: own.set(label('options'), { mark: JSON.stringify(others) }),
     size: files.reduce((sum, { size }) => sum + size, 0),
     files: new Map(
       files.map(({ name, size, header }) => [layout === 'file' ? '' : name, sha256(JSON.stringify([size, header]))]),
     ),
     small,
     tensors: new Map(
-      output.tensors.map((tensor, place) => [
+      tensors.map((tensor, place) => [
         tensor.name,
         tensorOf({ plan, making, work, tensor, unit: () => work.units.tensor(index, place) }),
       ]),
@@ -197,7 +214,8 @@ interface Planned {
 
 function tensorOf(planned: Planned): SideTensor {
   const { work, tensor, unit } = planned
-  const { placements, quantized = null } = tensor
+  // Whatever else a tensor of a plan has counts, also what is added later.
+  const { placements, expr: _, rule: __, reason: ___, absent: ____, ...rest } = tensor
   return {
     bytes: writtenBytes(tensor),
     // Where it lies in a file is part of that file.
@@ -205,7 +223,7 @@ function tensorOf(planned: Planned): SideTensor {
       JSON.stringify([
         work.mark(unit()),
         placements.map(({ name, dtype, shape, from, count }) => [name, dtype, shape, from, count]),
-        quantized,
+        rest,
       ]),
     ),
     facts: (named) => tensorFacts(planned, named),
