@@ -9,6 +9,9 @@ import { finishParts } from '../../src/session/parts/finish.js'
 import { type PartChoice, type PartOptions, runPart, runPartWith } from '../../src/session/parts/part.js'
 import { plan } from '../../src/session/plan.js'
 import { run } from '../../src/session/run.js'
+import { enter, othersIn } from '../../src/storage/meeting/presence.js'
+import { s3Meeting } from '../../src/storage/s3/meeting/place.js'
+import { s3Settings } from '../../src/storage/s3/settings.js'
 import { everything } from '../hub/setup.js'
 import { within } from '../hub/streams.js'
 import { f32, numbers, writeModel } from '../support/files.js'
@@ -363,6 +366,31 @@ test('other plans, other numbers of parts, and prefixes of others are refused', 
     assert.is((await refused(part('analyse', { work: 's3://bucket/mine' })))[0], 'foreign-work-folder')
     assert.is((await refused(part('analyse', { work: 's3://absent/mine' })))[0], 's3-not-found')
     assert.equal(keys('mine/'), ['mine/model.safetensors'])
+  }))
+
+test('marks of other machines: one that changes lives, one that does not was killed', () =>
+  withParts(MIXED, async ({ keys }) => {
+    const pace = { beat: 20, patience: 400, pause: 20 }
+    const settings = await s3Settings()
+    const place = s3Meeting({ settings, reference: WORK, bucket: 'bucket', prefix: 'jobs/one/', pace })
+    const own = await enter(place, 'finish')
+    const mark = (beat: number) => JSON.stringify({ host: 'elsewhere', process: '1 2', beat })
+    await place.write('part-0-of-2.00.running', mark(1))
+    assert.equal(await othersIn(place, own, () => true), [])
+    assert.not(
+      keys('jobs/').some((key) => key.includes('part-0-of-2')),
+      'it is removed',
+    )
+    await place.write('part-1-of-2.00.running', mark(1))
+    let beat = 1
+    const timer = setInterval(() => void place.refresh('part-1-of-2.00.running', mark(++beat)), 50)
+    assert.equal(await othersIn(place, own, () => true), [{ role: 'part-1-of-2', host: 'elsewhere' }])
+    clearInterval(timer)
+    await own.leave()
+    // Who was removed does not come back.
+    await place.remove('part-1-of-2.00.running')
+    await place.refresh('part-1-of-2.00.running', mark(9))
+    assert.equal(keys('jobs/'), [])
   }))
 
 test('with --disk, models come and go within the bound', () =>
