@@ -29,7 +29,7 @@ export interface Delivery {
   /** Whether complete files are uploaded before the end and removed here. */
   readonly early: boolean
   /** Uploads a complete file. `digests`: of its tensors, in the order of the file. */
-  deliver(file: number, path: string, digests: readonly string[]): Promise<void>
+  deliver(file: number, path: string, digests: readonly string[], signal: AbortSignal): Promise<void>
   /** The digests of a file that an earlier run uploaded; undefined if it did not. */
   delivered(file: number): readonly string[] | undefined
   /** An earlier run's file is used: it is not made again. */
@@ -48,8 +48,12 @@ export interface Supply {
   need(files: readonly number[]): Promise<void>
   /** Says what is still to come, for progress. Files that come again are listed again. */
   expect(files: Iterable<number>): void
-  /** Begins to fetch them, as far as the disk has room for them beside `beside` other bytes. */
-  ahead(files: readonly number[], beside: number): void
+  /** Begins to fetch them, a few at the same time. Nobody waits for them yet. */
+  ahead(files: readonly number[]): void
+  /** Bytes that a file takes while it is there. Of files with the same content, only the first one takes any. */
+  sizeOf(file: number): number
+  /** Bytes that the disk may take. */
+  readonly disk: number
   /** Nothing reads them any more: removes them. Nobody may hold them open. Error: `input-changed`. */
   drop(files: readonly number[]): Promise<void>
   /** Those that are there. */

@@ -2,6 +2,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Expr } from '../../src/expr/types.js'
+import { aheadOf } from '../../src/plan/flow/ahead.js'
 import { flowOf } from '../../src/plan/flow/flow.js'
 import { orderOf } from '../../src/plan/flow/order.js'
 import { remaining } from '../../src/plan/flow/remaining.js'
@@ -144,6 +145,29 @@ function follow(
   return { peak, transfer }
 }
 
+/** Brings files early wherever there is room, and checks that no stage lacks any. Returns how many came early. */
+function followAhead(plan: Plan, { stages, contents }: Flow, disk: number, next: () => number): number {
+  const firsts = new Set(contents.map(([file]) => file!))
+  const sizeOf = (file: number): number => (firsts.has(file) ? plan.files[file]!.size + OVERHEAD : 0)
+  const held = new Set<number>()
+  let early = 0
+  for (const [place, { needs, last, beside }] of stages.entries()) {
+    for (const file of needs) held.add(file)
+    const bytes = () => [...held].reduce((sum, file) => sum + sizeOf(file), beside)
+    assert.ok(bytes() <= disk, 'a stage has no room')
+    const pending = Math.floor(next() * (disk - bytes()))
+    for (const file of aheadOf(stages, place, { disk, pending, held, sizeOf })) {
+      assert.not.ok(held.has(file))
+      held.add(file)
+      early++
+    }
+    assert.ok(bytes() + pending <= disk, 'too much comes early')
+    for (const file of last) held.delete(file)
+  }
+  assert.is(held.size, 0)
+  return early
+}
+
 test('every tensor is made once, when its files are there; files come once; the peak is the least disk', () => {
   const next = random(17)
   for (let turn = 0; turn < 150; turn++) {
@@ -167,6 +191,7 @@ test('every tensor is made once, when its files are there; files come once; the 
       const { peak, transfer } = follow(plan, flow, flow.stages, options)
       assert.is(flow.leastDisk, peak)
       assert.is(flow.transfer, transfer)
+      followAhead(plan, flow, Math.ceil(peak * (1 + 2 * next())), next)
       // A resumed run has some of the work, and never needs more.
       const done = new Set<string>()
       for (const { output, tensor } of flow.stages.flatMap(({ pieces }) => pieces.flatMap(({ tensors }) => tensors)))
@@ -187,6 +212,22 @@ test('without files elsewhere everything is one stage', () => {
   const { stages, leastDisk, transfer } = flowOf(plan, { away: new Map() })
   assert.is(stages.length, 1)
   assert.equal([leastDisk, transfer], [0, 0])
+})
+
+test('with room for everything, the files of all stages come before they are needed', () => {
+  const plan = planFor(random(5), { models: 2, tensors: 40, most: 2, points: 0, outputs: 1 })
+  const away = new Map(plan.files.map((_, file) => [file, `${file}`] as const))
+  const flow = flowOf(plan, { away })
+  const [first] = flow.stages
+  assert.is(
+    followAhead(plan, flow, 1e9, () => 0),
+    away.size - first!.needs.length,
+  )
+  assert.is(
+    followAhead(plan, flow, flow.leastDisk, () => 1),
+    0,
+    'what is uploaded takes all of the room',
+  )
 })
 
 /** The least peak of all orders. */

@@ -29,6 +29,8 @@ export interface S3Disturbance {
   readonly status?: number
   readonly code?: string
   readonly headers?: Record<string, string>
+  /** The answer comes after this. */
+  readonly after?: Promise<unknown>
 }
 
 export interface S3Options {
@@ -160,7 +162,7 @@ export async function startS3(start: S3Options): Promise<S3Server> {
     )
   }
 
-  const server = http.createServer((request, response) => {
+  const answer = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<unknown> => {
     const entry: S3Seen = { method: request.method!, url: request.url!, headers: request.headers, sent: 0 }
     seen.push(entry)
     const url = new URL(request.url!, 'http://s3')
@@ -173,7 +175,7 @@ export async function startS3(start: S3Options): Promise<S3Server> {
     const objects = options.buckets[bucket]
     if (!objects) return refuse(request, response, 404, 'NoSuchBucket')
     if (stored.handle(request, response, url, options, (status, code) => refuse(request, response, status, code)))
-      return
+      return undefined
     const counted = `${request.method} ${key}`
     counts.set(counted, (counts.get(counted) ?? 0) + 1)
     const object = objects[key]
@@ -189,7 +191,8 @@ export async function startS3(start: S3Options): Promise<S3Server> {
     const to = last ? Math.min(Number(last) + 1, whole.length) : whole.length
     const plain = Buffer.from(whole.subarray(from, to))
     const about = { method: request.method!, key, start: from, body: plain, count: counts.get(counted)! }
-    const { body = plain, cut, stall, status, code, headers } = options.disturb?.(about) ?? {}
+    const { body = plain, cut, stall, status, code, headers, after } = options.disturb?.(about) ?? {}
+    await after
     if (status !== undefined) {
       for (const [name, value] of Object.entries(headers ?? {})) response.setHeader(name, value)
       return refuse(request, response, status, code ?? 'SlowDown')
@@ -207,7 +210,9 @@ export async function startS3(start: S3Options): Promise<S3Server> {
     if (cut !== undefined) response.write(part, () => response.destroy())
     else if (stall !== undefined) response.write(part)
     else response.end(part)
-  })
+    return undefined
+  }
+  const server = http.createServer((request, response) => void answer(request, response))
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

@@ -36,6 +36,8 @@ export interface UploadDisturbance {
   readonly etag?: string
   /** Called before the request is done. */
   readonly before?: () => void
+  /** The request is done after this. */
+  readonly after?: Promise<unknown>
 }
 
 const md5 = (bytes: Uint8Array): Buffer => createHash('md5').update(bytes).digest()
@@ -83,11 +85,12 @@ export function uploads(): Uploads {
     const count = (counts.get(verb) ?? 0) + 1
     counts.set(verb, count)
     const number = Number(query.get('partNumber') ?? 0)
-    const { status, code, headers, cut, lose, inside, damage, etag, before } =
+    const { status, code, headers, cut, lose, inside, damage, etag, before, after } =
       options.disturbUpload?.({ verb, key, number, count }) ?? {}
     if (cut) return void request.socket.destroy()
     const body = await readBody(request)
     before?.()
+    await after
     if (request.headers['if-none-match'] || request.headers['content-encoding'] === 'aws-chunked')
       return refuse(501, 'NotImplemented')
     const sum = request.headers['x-amz-content-sha256']

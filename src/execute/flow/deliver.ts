@@ -1,5 +1,6 @@
 /** Files of outputs that leave this machine as soon as they are complete. */
 import { removeTree } from '../../core/system/disk.js'
+import { BESIDE_FILE } from '../../plan/flow/pieces.js'
 import type { Stage } from '../../plan/flow/types.js'
 import { partsIn } from '../../plan/placements.js'
 import type { PlanOutput } from '../../plan/types.js'
@@ -8,11 +9,15 @@ import type { Delivery } from '../types.js'
 import { digestInputs } from '../units/digesting.js'
 import type { UnitRecord } from '../units/records.js'
 import type { Engine, OutputFiles } from '../units/types.js'
+import type { Uploads } from './uploads.js'
 
 /** Outputs that are elsewhere, by `Plan.outputs`. */
 export type DeliveryMap = ReadonlyMap<number, Delivery>
 
-/** Uploads files that are complete, and removes them. Nobody may write to them any more. `flush`: writes the records of their tensors. */
+/**
+ * Begins to upload files that are complete, and removes them then. Nobody may write to them any more. `flush`: writes the records of their
+ * tensors.
+ */
 export async function deliverFiles(
   {
     engine,
@@ -26,6 +31,7 @@ export async function deliverFiles(
     readonly flush: () => void
   },
   complete: Stage['complete'],
+  uploads: Uploads,
 ): Promise<void> {
   const { plan, records, pool } = engine
   for (const { output, file } of complete) {
@@ -37,8 +43,10 @@ export async function deliverFiles(
     const place = files.paths[first + file]!
     await pool.release({ inputs: [files.readable + first + file], outputs: [first + file] })
     flush()
-    await delivery.deliver(file, place, digests)
-    await removeTree(place)
+    uploads.add(plan.outputs[output]!.files[file]!.size + BESIDE_FILE, async (signal) => {
+      await delivery.deliver(file, place, digests, signal)
+      await removeTree(place)
+    })
   }
 }
 

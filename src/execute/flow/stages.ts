@@ -1,4 +1,5 @@
 /** Does the work of a batch in stages, while files come and go. */
+import { aheadOf } from '../../plan/flow/ahead.js'
 import { remaining } from '../../plan/flow/remaining.js'
 import type { Phase, Stage, TensorPlace } from '../../plan/flow/types.js'
 import type { Unit } from '../../plan/units.js'
@@ -10,6 +11,7 @@ import { doTensors, reuse } from '../units/tensors.js'
 import type { Engine, OutputFiles } from '../units/types.js'
 import { stageWorks } from '../units/work.js'
 import { type DeliveryMap, deliverFiles, takeDelivered } from './deliver.js'
+import { openUploads, type Uploads } from './uploads.js'
 
 /** What the work of a batch needs. */
 export interface StagedBatch {
@@ -78,7 +80,7 @@ async function doStages(
   survey?: (factorings: readonly number[]) => Promise<void>,
 ): Promise<void> {
   const { engine, streaming } = batch
-  const { flow, supply } = streaming
+  const { supply } = streaming
   const left = stagesLeft(batch, isChosen)
   const needed = new Set(left.flatMap(({ last }) => last))
   await drop(
@@ -87,23 +89,39 @@ async function doStages(
   )
   supply.expect(left.flatMap(({ needs }) => needs))
   const works = stageWorks(engine)
-  for (const [place, stage] of left.entries()) {
-    if (!isChosen(stage.phase)) break
-    refuseInterrupted(engine.signal)
-    await supply.need(stage.needs)
-    const next = left[place + 1]
-    // Files that come again for the next phase have to go first.
-    const fresh = next?.needs.filter((file) => !(flow.again && stage.last.includes(file)))
-    supply.ahead(fresh ?? [], stage.beside)
-    await doStage(batch, stage)
-    await survey?.(stage.pieces.flatMap(({ factorings = [] }) => factorings))
-    const tensors = stage.pieces.flatMap((piece) => piece.tensors)
-    if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
-    // A resumed run must not need again what goes now.
-    batch.flush()
-    await drop(batch, stage.last)
-    await deliverFiles(batch, stage.complete)
+  const uploads = openUploads(engine.signal)
+  try {
+    for (const [place, stage] of left.entries()) {
+      if (!isChosen(stage.phase)) break
+      refuseInterrupted(engine.signal)
+      await bring(streaming, left, place, uploads)
+      await doStage(batch, stage)
+      await survey?.(stage.pieces.flatMap(({ factorings = [] }) => factorings))
+      const tensors = stage.pieces.flatMap((piece) => piece.tensors)
+      if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
+      // A resumed run must not need again what goes now.
+      batch.flush()
+      await drop(batch, stage.last)
+      await deliverFiles(batch, stage.complete, uploads)
+    }
+    await uploads.atMost(0)
+  } finally {
+    await uploads.close()
   }
+}
+
+/** Brings the files of a stage when there is room for them, and begins to fetch those of later stages. */
+async function bring({ supply }: Streaming, left: readonly Stage[], place: number, uploads: Uploads): Promise<void> {
+  const { needs, beside, pieces } = left[place]!
+  const held = new Set([...supply.held(), ...needs])
+  const bytes = [...held].reduce((sum, file) => sum + supply.sizeOf(file), 0)
+  await uploads.atMost(Math.max(0, supply.disk - bytes - beside))
+  const { disk, sizeOf } = supply
+  // What an interrupted run has finished is uploaded first: it takes room that the stages do not count.
+  const later = pieces.length === 0 ? [] : aheadOf(left, place, { disk, sizeOf, held, pending: uploads.pending() })
+  const coming = supply.need(needs)
+  supply.ahead(later)
+  await coming
 }
 
 /** The work of a stage that is not about tensors of outputs. */

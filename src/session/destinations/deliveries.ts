@@ -180,16 +180,22 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
   const progress = uploadProgress(listen, output.keep ? sum(output.files) : 0)
   const done = new Set<number>()
   let [broken, published]: [boolean, Published | undefined] = [false, undefined]
-  const noting = async <T>(work: () => Promise<T>): Promise<T> => {
+  /** An upload that is stopped because other work failed is not broken itself. */
+  const noting = async <T>(work: () => Promise<T>, stop?: AbortSignal): Promise<T> => {
     try {
       return await work()
     } catch (error) {
-      broken = true
+      broken ||= stop?.aborted !== true
       throw error
     }
   }
-  const upload = async (file: number, place: string, digests?: readonly string[]): Promise<void> => {
-    const options = { signal, note, progress: progress.add, earlier: held.get(names[file]!) }
+  const upload = async (
+    file: number,
+    place: string,
+    digests?: readonly string[],
+    stop: AbortSignal | undefined = signal,
+  ): Promise<void> => {
+    const options = { signal: stop, note, progress: progress.add, earlier: held.get(names[file]!) }
     const sum = sums ? { sha256: await sums.of(index, file, place) } : {}
     const one = { name: names[file]!, size: output.files[file]!.size, path: place, ...sum }
     await note({ ...(await destination.upload(one, options)), ...(digests ? { digests } : {}), ...sum })
@@ -221,7 +227,7 @@ function openOne(opening: Opening, { resume, listen, signal }: ExecuteOptions): 
       sums?.know(index, file, held.get(names[file]!)!.sha256!)
       progress.add(output.files[file]!.size)
     },
-    deliver: (file, place, digests) => noting(() => upload(file, place, digests)),
+    deliver: (file, place, digests, stop) => noting(() => upload(file, place, digests, stop), stop),
     publish: (folder) => noting(() => publish(folder)),
   }
   return {

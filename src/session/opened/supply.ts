@@ -32,6 +32,8 @@ export interface OpenSupply extends Supply {
 }
 
 const KIND = 'inputs-'
+/** Files that come at the same time before they are needed. */
+const PARALLEL = 4
 
 /** Removes what killed runs have left. */
 export const sweepSupplies = (): Promise<void> => sweepScratch(workRoot(), KIND)
@@ -51,7 +53,18 @@ export async function openSupply(away: readonly AwayFile[], options: SupplyOptio
   const held = () => contents.filter(({ isHeld }) => isHeld())
   const there = () => contents.filter(({ state }) => state() !== undefined)
 
+  /** What comes before somebody waits for it: a few at the same time, in this order. */
+  let early: readonly Incoming[] = []
+  const startEarly = (): void => {
+    const coming = held().filter(({ state }) => state() === undefined).length
+    for (const content of early.filter(({ isHeld }) => !isHeld()).slice(0, Math.max(0, PARALLEL - coming))) {
+      content.start()
+      void content.done().then(startEarly, () => {})
+    }
+  }
+
   async function stopAll(): Promise<void> {
+    early = []
     for (const { stop } of held()) stop()
     await Promise.allSettled(held().map(({ done }) => done()))
   }
@@ -77,17 +90,18 @@ export async function openSupply(away: readonly AwayFile[], options: SupplyOptio
       for (const { start } of wanted) start()
       try {
         await Promise.all(wanted.map(({ done }) => done()))
+        startEarly()
       } catch (error) {
         await stopAll()
         throw signal?.aborted ? (resume ? interruptedDownload() : interrupted()) : error
       }
     },
-    ahead(files, beside) {
-      for (const content of contentsIn(files)) {
-        const taken = sum([...held(), content], (one) => sizeOf(one) + BESIDE_FILE)
-        if (!content.isHeld() && taken + beside <= disk) content.start()
-      }
+    ahead(files) {
+      early = contentsIn(files).filter(({ isHeld }) => !isHeld())
+      startEarly()
     },
+    sizeOf: (file) => (first(file) ? sizeOf(byFile.get(file)!) + BESIDE_FILE : 0),
+    disk,
     async drop(files) {
       for (const { bytes, state, remove } of contentsIn(files)) {
         if (state()) progress.past(bytes())
