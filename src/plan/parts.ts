@@ -1,12 +1,10 @@
 /** Cuts a plan's work into parts that machines can do independently: ranges of its tensors with about the same bytes. */
-import { factoringBytes, leavesOf } from '../expr/cost.js'
-import type { Expr } from '../expr/types.js'
+import { factoringBytes } from '../expr/cost.js'
 import { factoringsOf } from '../expr/walk.js'
-import { storedOf } from '../views/stored.js'
 import { makingCost } from './limits.js'
 import { type StoredTensors, storedTensors } from './stored.js'
 import type { Plan } from './types.js'
-import { unreadTensors } from './units.js'
+import { readsOf, unreadTensors } from './units.js'
 
 /** One of several parts of a plan's work. */
 export interface PlanPart {
@@ -187,11 +185,6 @@ function itemsOf(plan: Plan, stored: StoredTensors): Item[] {
   for (const number of unreadTensors(plan, stored)) items.push({ stored: number, read: stored.placeOf(number).bytes })
   return items
 }
-
-/** The stored tensors that an expression reads, each once. */
-const readsOf = (expr: Expr, stored: StoredTensors): number[] => [
-  ...new Set(leavesOf(expr).flatMap(({ view }) => storedOf(view).map((place) => stored.numberOf(place)))),
-]
 
 /** The file of an output, or of a model, that an item belongs to. */
 function fileOf({ outputs }: Plan, item: Item | undefined): string {

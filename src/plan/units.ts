@@ -115,6 +115,11 @@ export function planUnits(plan: Plan): PlanUnits {
   }
 }
 
+/** The stored tensors that an expression reads, each once. */
+export const readsOf = (expr: Expr, stored: StoredTensors): number[] => [
+  ...new Set(leavesOf(expr).flatMap(({ view }) => storedOf(view).map((place) => stored.numberOf(place)))),
+]
+
 /** Numbers of stored tensors that no output, analysis or scope reads. */
 export function unreadTensors(plan: Plan, stored: StoredTensors): number[] {
   const read = new Uint8Array(stored.count)

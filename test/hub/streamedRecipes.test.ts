@@ -69,7 +69,8 @@ interface Case {
 const ABC = 'models: {a: hf:org/a, b: hf:org/b, c: hf:org/c}\n'
 const CASES: readonly Case[] = [
   { name: 'ties', text: `${ABC}merge: {method: ties, base: a}\n` },
-  { name: 'scope', text: `${ABC}merge: {method: pcb, base: a}\n` },
+  // Four passes over all models, and the merge.
+  { name: 'scope', text: `${ABC}merge: {method: pcb, base: a}\n`, times: 5 },
   {
     name: 'outputs',
     text: `${ABC}steps:\n  m: {merge: {method: linear, models: [a, b]}}\n  n: {merge: {method: nuslerp, models: [b, c]}}\n`,

@@ -11,6 +11,7 @@ import { doTensors, reuse } from '../units/tensors.js'
 import type { Engine, OutputFiles } from '../units/types.js'
 import { stageWorks } from '../units/work.js'
 import { type DeliveryMap, deliverFiles, takeDelivered } from './deliver.js'
+import { isLastPass, isScopePass, type StagedScopes, stagedScopes } from './scopes.js'
 import { openUploads, type Uploads } from './uploads.js'
 
 /** What the work of a batch needs. */
@@ -80,22 +81,27 @@ async function doStages(
   survey?: (factorings: readonly number[]) => Promise<void>,
 ): Promise<void> {
   const { engine, streaming } = batch
-  const { supply } = streaming
-  const left = stagesLeft(batch, isChosen)
-  const needed = new Set(left.flatMap(({ last }) => last))
-  await drop(
-    batch,
-    [...supply.held()].filter((file) => !needed.has(file)),
-  )
-  supply.expect(left.flatMap(({ needs }) => needs))
   const works = stageWorks(engine)
   const uploads = openUploads(engine.signal)
+  const scopes = stagedScopes(engine)
+  /** Phases that are over, although nothing is recorded of them yet. */
+  const over = new Set<Phase>()
   try {
-    for (const [place, stage] of left.entries()) {
-      if (!isChosen(stage.phase)) break
+    let left = await begin(batch, isChosen, over)
+    for (let place = 0; place < left.length; place++) {
+      const stage = left[place]!
+      const { phase } = stage
+      if (!isChosen(phase)) break
       refuseInterrupted(engine.signal)
+      if (isScopePass(phase) && !over.has(phase) && left[place - 1]?.phase !== phase && scopes.skip(phase)) {
+        over.add(phase)
+        if (isLastPass(engine, phase)) await scopes.end(phase)
+        left = await begin(batch, isChosen, over)
+        place = -1
+        continue
+      }
       await bring(streaming, left, place, uploads)
-      await doStage(batch, stage)
+      await doStage(batch, stage, scopes)
       await survey?.(stage.pieces.flatMap(({ factorings = [] }) => factorings))
       const tensors = stage.pieces.flatMap((piece) => piece.tensors)
       if (tensors.length + stage.digests.length > 0) await doTensors(engine, batch.files, works(tensors, stage.digests))
@@ -103,11 +109,34 @@ async function doStages(
       batch.flush()
       await drop(batch, stage.last)
       await deliverFiles(batch, stage.complete, uploads)
+      if (left[place + 1]?.phase === phase) continue
+      over.add(phase)
+      if (isScopePass(phase) && stage.pieces.length > 0) {
+        scopes.conclude(phase)
+        if (isLastPass(engine, phase)) await scopes.end(phase)
+      }
     }
     await uploads.atMost(0)
   } finally {
     await uploads.close()
   }
+}
+
+/** The stages that are left. Removes the files that they do not need. */
+async function begin(
+  batch: StagedBatch,
+  isChosen: (phase: Phase) => boolean,
+  over: ReadonlySet<Phase>,
+): Promise<readonly Stage[]> {
+  const { supply } = batch.streaming
+  const left = stagesLeft(batch, isChosen, over)
+  const needed = new Set(left.flatMap(({ last }) => last))
+  await drop(
+    batch,
+    [...supply.held()].filter((file) => !needed.has(file)),
+  )
+  supply.expect(left.flatMap(({ needs }) => needs))
+  return left
 }
 
 /** Brings the files of a stage when there is room for them, and begins to fetch those of later stages. */
@@ -125,13 +154,23 @@ async function bring({ supply }: Streaming, left: readonly Stage[], place: numbe
 }
 
 /** The work of a stage that is not about tensors of outputs. */
-async function doStage({ engine, analyses, judge, statistics }: StagedBatch, { phase, pieces }: Stage): Promise<void> {
+async function doStage(
+  { engine, analyses, judge, statistics }: StagedBatch,
+  stage: Stage,
+  scopes: StagedScopes,
+): Promise<void> {
+  const { phase, pieces } = stage
   if (pieces.length === 0) return
   if (phase.kind === 'statistics') await statistics()
-  if (phase.kind === 'shared') await doSharedUnit(engine, engine.units.unit(phase.need), analyses, judge)
+  if (isScopePass(phase)) await scopes.add(phase, stage)
+  else if (phase.kind === 'shared') await doSharedUnit(engine, engine.units.unit(phase.need), analyses, judge)
 }
 
-function stagesLeft({ engine, streaming }: StagedBatch, isChosen: (phase: Phase) => boolean): Stage[] {
+function stagesLeft(
+  { engine, streaming }: StagedBatch,
+  isChosen: (phase: Phase) => boolean,
+  over: ReadonlySet<Phase>,
+): Stage[] {
   const { flow, supply } = streaming
   const { units, records, digests, part } = engine
   const begin = flow.stages.findIndex(({ phase }) => isChosen(phase))
@@ -141,7 +180,8 @@ function stagesLeft({ engine, streaming }: StagedBatch, isChosen: (phase: Phase)
     units.tensor(output, tensor).needs.every((need) => need.kind !== 'factoring' || records.shared(need) !== undefined)
   return remaining(flow, {
     isMade,
-    isPast: (phase) => earlier.has(phase) || (phase.kind === 'shared' && records.shared(phase.need) !== undefined),
+    isPast: (phase) =>
+      earlier.has(phase) || over.has(phase) || (phase.kind === 'shared' && records.shared(phase.need) !== undefined),
     isDigested: (file) =>
       [...units.stored.numbersIn(file)].every(
         (stored) => digests.get(stored) !== undefined || part?.digests(stored) === false,

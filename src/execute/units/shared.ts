@@ -68,9 +68,13 @@ async function doAnalysis(engine: Engine, unit: Unit, analyses: AnalysisRoom, ju
 }
 
 async function doScope(engine: Engine, unit: Unit): Promise<void> {
+  engine.progress.begin(0, 0)
+  await recordScope(engine, unit, await findScope(engine, indexOf(unit)))
+}
+
+/** Records the results of a scope's passes. Its inputs are there, or have digests. */
+export async function recordScope(engine: Engine, unit: Unit, passes: readonly Float64Array[]): Promise<void> {
   const { records, digests, progress } = engine
-  progress.begin(0, 0)
-  const passes = await findScope(engine, indexOf(unit))
   const findings = Object.fromEntries(passes.map((numbers, pass) => [`${pass}`, numbers]))
   records.make(unit, { outputs: [], findings, figures: NO_FIGURES })
   if (digests.enabled) await digestInputs(engine, unit.reads, progress.bytes)

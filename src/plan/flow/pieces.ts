@@ -4,6 +4,7 @@ import type { Expr } from '../../expr/types.js'
 import { partsOf } from '../../expr/walk.js'
 import { storedOf } from '../../views/stored.js'
 import { tensorsOf } from '../analysisCost.js'
+import { scopeReduces } from '../scopePasses.js'
 import type { Plan } from '../types.js'
 import type { Need } from '../unitForms.js'
 import { planUnits } from '../units.js'
@@ -60,6 +61,7 @@ export interface Piece {
   readonly things: readonly number[]
   readonly tensors: readonly TensorPlace[]
   readonly factorings?: readonly number[]
+  readonly scoped?: readonly number[]
 }
 
 export interface PhasePieces {
@@ -92,11 +94,14 @@ export function phasesOf(plan: Plan, things: Things, options: FlowOptions): Phas
   if (plan.analyses.length + plan.scopes.length > 0 && part?.finds !== false)
     for (const { id } of planUnits(plan).shared()) {
       const need = needOf(id)
+      if (need.kind === 'scope') {
+        phases.push(...scopePhases(plan, need, reads))
+        continue
+      }
       // The output is made with each of the candidates, and every file is digested then.
-      const judged = need.kind === 'analysis' && plan.analyses[need.index]!.select !== undefined
-      const tensors =
-        need.kind === 'analysis' ? tensorsOf(plan.analyses[need.index]!) : plan.scopes[need.index]!.tensors
-      phases.push(whole({ kind: 'shared', need }, judged ? all : union(tensors.map(({ expr }) => reads(expr)))))
+      const analysis = plan.analyses[need.index]!
+      const read = analysis.select ? all : union(tensorsOf(analysis).map(({ expr }) => reads(expr)))
+      phases.push(whole({ kind: 'shared', need }, read))
     }
   if (survey) {
     const pieces = survey.map((index): Piece => {
@@ -126,6 +131,22 @@ export function phasesOf(plan: Plan, things: Things, options: FlowOptions): Phas
     })
   }
   return phases
+}
+
+/** Passes over the tensors of a scope, which add numbers up. Tensors that need the same files are one piece. */
+function scopePhases(plan: Plan, need: Need, reads: (expr: Expr) => readonly number[]): PhasePieces[] {
+  const scope = plan.scopes[need.index]!
+  const pieces = new Map<string, { things: readonly number[]; tensors: TensorPlace[]; scoped: number[] }>()
+  for (const [index, { expr }] of scope.tensors.entries()) {
+    const things = reads(expr)
+    const piece = pieces.get(things.join()) ?? { things, tensors: [], scoped: [] }
+    pieces.set(things.join(), piece)
+    piece.scoped.push(index)
+  }
+  return scopeReduces(plan, scope).map((_, pass) => ({
+    phase: { kind: 'shared', need, pass },
+    pieces: [...pieces.values()],
+  }))
 }
 
 const needOf = (id: string): Need => {

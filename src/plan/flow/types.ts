@@ -11,8 +11,8 @@ export interface TensorPlace {
 export type Phase =
   /** The check of statistics files. */
   | { readonly kind: 'statistics' }
-  /** An analysis or a scope. */
-  | { readonly kind: 'shared'; readonly need: Need }
+  /** An analysis, or a scope. `pass`: one of several passes over the tensors of a scope. */
+  | { readonly kind: 'shared'; readonly need: Need; readonly pass?: number }
   /** Factorings that are done only to find their ranks. */
   | { readonly kind: 'survey' }
   /** Outputs that are made together. `first`: the first that are published. */
@@ -25,6 +25,8 @@ export interface StagePiece {
   readonly tensors: readonly TensorPlace[]
   /** Of a survey: indexes into `Plan.factorings`. */
   readonly factorings?: readonly number[]
+  /** Of a pass over a scope: indexes into `PlanScope.tensors`. */
+  readonly scoped?: readonly number[]
 }
 
 /** Work that becomes possible when some files are there. */

@@ -113,6 +113,8 @@ export interface Downloads {
   readonly bytes: number
   /** The least `disk` of a run, in bytes. */
   readonly leastDisk: number
+  /** What needs so much: a tensor, or a step that reads whole models. */
+  readonly neededFor: string
   /** Bytes that a run with this `disk` fetches: more if files have to come again. */
   readonly bytesAtLeast: number
   /** The least `disk` with which each file comes once. Absent if files have to come for a survey of ranks first. */
@@ -163,7 +165,8 @@ export async function planDownloads(
     boundedFlow(prepared, away, {
       ...{ disk: most, survey: openFactorings(prepared.plan), digests: false, commands: false },
     })
-  const [once, least, survey] = [ordered().flow, ordered(0).flow, surveyed(0)?.flow]
+  const [once, { flow: least, plan }, survey] = [ordered().flow, ordered(0), surveyed(0)?.flow]
+  const heaviest = survey && survey.leastDisk > least.leastDisk ? survey : least
   const bounded = (): BoundedRun => {
     const flows = [ordered(disk), surveyed(disk!)].flatMap((one) => one ?? [])
     const [largest] = [...flows].sort((a, b) => b.flow.leastDisk - a.flow.leastDisk)
@@ -178,7 +181,8 @@ export async function planDownloads(
   }
   return {
     bytes: once.transfer,
-    leastDisk: Math.max(least.leastDisk, survey?.leastDisk ?? 0),
+    leastDisk: heaviest.leastDisk,
+    neededFor: heaviest.largest < 0 ? 'nothing' : heaviestOf(plan, heaviest).what,
     bytesAtLeast: least.transfer + (survey?.transfer ?? 0),
     ...(survey ? {} : { diskForOnce: once.leastDisk }),
     ...(disk === undefined ? {} : { bounded: bounded() }),
@@ -188,19 +192,24 @@ export async function planDownloads(
 const contentsOf = (away: readonly AwayFile[]): ReadonlyMap<number, string> =>
   new Map(away.map(({ file, content }) => [file, content]))
 
-function tooSmall({ recipe }: Sources, plan: Plan, flow: Flow, disk: number) {
+/** What needs the most bytes on the disk at the same time, and the largest file of it. */
+function heaviestOf(plan: Plan, flow: Flow): { readonly what: string; readonly file: number | undefined } {
   const { phase, pieces } = flow.stages[flow.largest]!
   const first = pieces.flatMap((piece) => piece.tensors)[0]
   const contents = new Set(pieces.flatMap((piece) => piece.contents.flatMap((content) => flow.contents[content]!)))
-  const largest = [...contents].sort((a, b) => plan.files[b]!.size - plan.files[a]!.size)[0]
-  const what =
-    phase.kind === 'batch' && first
-      ? plan.outputs[first.output]!.tensors[first.tensor]!.name
-      : phase.kind === 'shared'
-        ? `what step ${stepOf(plan, phase.need)} does first with whole models`
-        : largest === undefined
-          ? 'the output'
-          : plan.files[largest]!.name
+  const file = [...contents].sort((a, b) => plan.files[b]!.size - plan.files[a]!.size)[0]
+  const other = file === undefined ? 'the output' : plan.files[file]!.name
+  if (phase.kind === 'batch' && first) return { what: plan.outputs[first.output]!.tensors[first.tensor]!.name, file }
+  if (phase.kind !== 'shared') return { what: phase.kind === 'statistics' ? 'the check of statistics' : other, file }
+  const { kind, index } = phase.need
+  if (kind === 'analysis')
+    return { what: `step ${plan.analyses[index]!.steps[0]!}, which reads whole models first`, file }
+  const { tensors } = plan.scopes[index]!
+  return { what: tensors[pieces.flatMap(({ scoped = [] }) => scoped)[0]!]!.name, file }
+}
+
+function tooSmall({ recipe }: Sources, plan: Plan, flow: Flow, disk: number) {
+  const { what, file: largest } = heaviestOf(plan, flow)
   const error = fault(
     'disk-too-small',
     `--disk ${formatSize(disk)} is not enough for ${what}: the files that are needed together have ${formatSize(flow.leastDisk)}`,
@@ -209,8 +218,3 @@ function tooSmall({ recipe }: Sources, plan: Plan, flow: Flow, disk: number) {
   const model = largest === undefined ? undefined : recipe.models.get(plan.models[plan.files[largest]!.model]!.name)
   return model ? placed(recipe, model.at, error) : error
 }
-
-const stepOf = (
-  { analyses, scopes }: Plan,
-  { kind, index }: { readonly kind: string; readonly index: number },
-): string => (kind === 'analysis' ? analyses[index]!.steps[0]! : scopes[index]!.tensors[0]!.expr.step)

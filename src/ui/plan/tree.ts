@@ -127,12 +127,12 @@ function memoryText({ threads, memory, limit }: PlanView): string {
 /** What a run fetches, the least that `--disk` can be, and what a run with the given `--disk` does. */
 function downloadBranches({ downloads }: PlanView): Branch[] {
   if (!downloads) return []
-  const { bytes, leastDisk, bytesAtLeast, diskForOnce, bounded } = downloads
+  const { bytes, leastDisk, neededFor, bytesAtLeast, diskForOnce, bounded } = downloads
   if (bounded?.stages === 0) return [{ text: '--disk has no effect: all files of the models are on this machine' }]
   const once = diskForOnce === undefined ? '' : `; each file comes once with --disk ${sizeFlag(diskForOnce)}`
   const again = bytesAtLeast > bytes ? `, with which ${formatSize(bytesAtLeast)} are downloaded${once}` : ''
   const what = bytes > 0 ? `to download: ${formatSize(bytes)};` : 'to upload, each file when it is complete:'
-  const text = `${what} the least is --disk ${sizeFlag(leastDisk)}${again}`
+  const text = `${what} the least is --disk ${sizeFlag(leastDisk)} (for ${printable(neededFor)})${again}`
   return [{ text, ...(bounded ? { branches: boundedBranches(bounded, bytes) } : {}) }]
 }
 
