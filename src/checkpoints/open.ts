@@ -305,6 +305,12 @@ async function unreadable(
     throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`, CHECK_HINT)
   const siblings = await readdir(path.dirname(file)).catch(() => [])
   const address = addressIn(reference)
+  if (address === 'hf:' || address === 's3://')
+    throw fault(
+      'missing-model',
+      `${reference}: this is a single file, which terge does not read from ${address}`,
+      'download the file and write its path',
+    )
   if (address !== undefined)
     throw fault(
       'missing-model',

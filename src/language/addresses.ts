@@ -1,6 +1,6 @@
 /** Places for outputs that are not on this machine. */
 import { addressIn } from '../core/names/fileNames.js'
-import { hubParts, s3Parts } from './names.js'
+import { hubParts, s3Parts, s3Problem } from './names.js'
 
 /**
  * A place in a branch of a repository on the hub, or in an S3 store. `key`: the place in it, with slashes; on the hub, only points of an
@@ -53,7 +53,7 @@ export function refusedAddress(written: string): { readonly problem: string; rea
   const address = outputAddress(written)
   if (!address) {
     if (scheme === 'hf:') return { problem: 'is not a hub reference', hint: 'write hf:org/name or hf:org/name@branch' }
-    if (scheme === 's3://') return { problem: 'is not an address in an S3 store', hint: 'write s3://bucket/prefix' }
+    if (scheme === 's3://') return s3Problem(written)
     const hint = 'write a path, hf:org/name or s3://bucket/prefix, or upload the result with the tool of that service'
     return { problem: `terge writes local files and folders, to the hub and to S3 stores, not to ${scheme}`, hint }
   }

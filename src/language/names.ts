@@ -49,6 +49,18 @@ export function s3Parts(reference: string): { bucket: string; key: string } | un
   return bucket === undefined || bad ? undefined : { bucket, key }
 }
 
+/** What is wrong with an address that has no parts. */
+export function s3Problem(reference: string): { readonly problem: string; readonly hint: string } {
+  const bucket = reference.slice('s3://'.length).split('/')[0]!
+  const isBucket = S3.test(bucket)
+  return {
+    problem: isBucket
+      ? 'is not an address in an S3 store: a part of the path is empty, . or ..'
+      : 'is not an address in an S3 store: the name of a bucket has 2 to 255 letters, digits, dots, dashes and underscores',
+    hint: 'write s3://bucket/prefix',
+  }
+}
+
 /** Where a model is, by its reference. */
 export const originOf = (reference: string): ModelSource['origin'] =>
   reference.startsWith('hf:') ? 'hub' : reference.startsWith('s3://') ? 's3' : 'path'

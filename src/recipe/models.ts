@@ -2,7 +2,7 @@
 
 import { quote } from '../core/suggest.js'
 import { type Cursor, entriesOf, get, has, isMapping, itemsOf, numberOf, textOf, wordOf } from '../language/cursor.js'
-import { HUB, hubParts, originOf, s3Parts } from '../language/names.js'
+import { HUB, hubParts, originOf, s3Parts, s3Problem } from '../language/names.js'
 import type { Report } from '../language/report.js'
 import type { ModelSource } from '../language/types.js'
 import { kindOf, type Step } from '../steps/index.js'
@@ -25,8 +25,6 @@ export function readModels(at: Cursor | undefined, report: Report): Map<string, 
   return models
 }
 
-const S3_HINT = 'write s3://bucket/prefix'
-
 type Hub = Pick<ModelSource, 'reference' | 'origin' | 'revision'>
 
 /** A path, a hub reference or an address in a store. */
@@ -34,7 +32,7 @@ function readReference(at: Cursor, text: string, report: Report): Hub {
   const origin = originOf(text)
   if (origin === 'hub') return readHub(at, text.slice(3), report)
   if (origin === 's3' && !s3Parts(text))
-    report.error('bad-value', `${quote(text)} is not an address in an S3 store`, at.path, { hint: S3_HINT })
+    report.error('bad-value', `${quote(text)} ${s3Problem(text).problem}`, at.path, { hint: s3Problem(text).hint })
   return { reference: text, origin }
 }
 

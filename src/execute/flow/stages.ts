@@ -93,7 +93,8 @@ async function doStages(
       const { phase } = stage
       if (!isChosen(phase)) break
       refuseInterrupted(engine.signal)
-      if (isScopePass(phase) && !over.has(phase) && left[place - 1]?.phase !== phase && scopes.skip(phase)) {
+      const begins = stage.pieces.length > 0 && left[place - 1]?.phase !== phase
+      if (isScopePass(phase) && begins && scopes.skip(phase)) {
         over.add(phase)
         if (isLastPass(engine, phase)) await scopes.end(phase)
         left = await begin(batch, isChosen, over)

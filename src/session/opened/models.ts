@@ -13,7 +13,7 @@ import { byteProgress } from '../../execute/byteProgress.js'
 import type { Listener } from '../../execute/events.js'
 import type { Sums } from '../../execute/hashing/sums.js'
 import { interruptedDownload } from '../../execute/interrupted.js'
-import { hubParts, originOf, s3Parts } from '../../language/names.js'
+import { hubParts, originOf, s3Parts, s3Problem } from '../../language/names.js'
 import type { ModelSource, Path } from '../../language/types.js'
 import { exists, foldersIn, sha256 as sha256OfFile } from '../../lineage/disk.js'
 import type { InputRecords } from '../../lineage/types.js'
@@ -80,7 +80,7 @@ export function openNamed(reference: string): Promise<OpenedModel> {
   if (origin === 'hub' && !hubParts(reference))
     throw fault('bad-value', `${quote(reference)} is not a hub reference`, 'write hf:org/name or hf:org/name@revision')
   if (origin === 's3' && !s3Parts(reference))
-    throw fault('bad-value', `${quote(reference)} is not an address in an S3 store`, 'write s3://bucket/prefix')
+    throw fault('bad-value', `${quote(reference)} ${s3Problem(reference).problem}`, s3Problem(reference).hint)
   return openModel({ reference, origin }, (written) => path.resolve(written))
 }
 
