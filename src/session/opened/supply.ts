@@ -53,18 +53,10 @@ export async function openSupply(away: readonly AwayFile[], options: SupplyOptio
   const held = () => contents.filter(({ isHeld }) => isHeld())
   const there = () => contents.filter(({ state }) => state() !== undefined)
 
-  /** What comes before somebody waits for it: a few at the same time, in this order. */
-  let early: readonly Incoming[] = []
-  const startEarly = (): void => {
-    const coming = held().filter(({ state }) => state() === undefined).length
-    for (const content of early.filter(({ isHeld }) => !isHeld()).slice(0, Math.max(0, PARALLEL - coming))) {
-      content.start()
-      void content.done().then(startEarly, () => {})
-    }
-  }
+  const early = comingEarly(held)
 
   async function stopAll(): Promise<void> {
-    early = []
+    early.want([])
     for (const { stop } of held()) stop()
     await Promise.allSettled(held().map(({ done }) => done()))
   }
@@ -90,15 +82,15 @@ export async function openSupply(away: readonly AwayFile[], options: SupplyOptio
       for (const { start } of wanted) start()
       try {
         await Promise.all(wanted.map(({ done }) => done()))
-        startEarly()
+        early.start()
       } catch (error) {
         await stopAll()
         throw signal?.aborted ? (resume ? interruptedDownload() : interrupted()) : error
       }
     },
     ahead(files) {
-      early = contentsIn(files).filter(({ isHeld }) => !isHeld())
-      startEarly()
+      early.want(contentsIn(files))
+      early.start()
     },
     sizeOf: (file) => (first(file) ? sizeOf(byFile.get(file)!) + BESIDE_FILE : 0),
     disk,
@@ -118,6 +110,24 @@ export async function openSupply(away: readonly AwayFile[], options: SupplyOptio
   /** Whether a file is the first one with its content. */
   function first(file: number): boolean {
     return byFile.get(file)?.files[0] === file
+  }
+}
+
+/** What comes before somebody waits for it: a few contents at the same time, in their order. */
+function comingEarly(held: () => readonly Incoming[]) {
+  let wanted: readonly Incoming[] = []
+  const start = (): void => {
+    const coming = held().filter(({ state }) => state() === undefined).length
+    for (const content of wanted.filter(({ isHeld }) => !isHeld()).slice(0, Math.max(0, PARALLEL - coming))) {
+      content.start()
+      void content.done().then(start, () => {})
+    }
+  }
+  return {
+    start,
+    want(contents: readonly Incoming[]): void {
+      wanted = contents
+    },
   }
 }
 
