@@ -1,11 +1,11 @@
 /** Recipes of all kinds whose models are fetched a few files at a time: the bytes and lineages of a run with everything there. */
-import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Fault, plan, planDownloads, run } from '../../src/index.js'
 import { matrix, stored } from '../support/adapters.js'
-import { safetensors } from '../support/files.js'
+import { f32, numbers, safetensors } from '../support/files.js'
 import { fixture } from '../support/terge.js'
 import { repository, shards, withHub } from './setup.js'
 import { wholeFiles, within } from './streams.js'
@@ -66,6 +66,19 @@ interface Case {
   readonly times?: number
 }
 
+const EVALUATE = `evaluate: {command: [node, -e, 'console.log(JSON.stringify({loss: 1}))']}\n`
+/** Squares of gradients. */
+const FISHER = safetensors(
+  Object.fromEntries(
+    LAYERS.map((layer) => [
+      `layers.${layer}.weight`,
+      f32(
+        [64, 64],
+        numbers(4096, 70 + layer).map((x) => x * x),
+      ),
+    ]),
+  ),
+)
 const ABC = 'models: {a: hf:org/a, b: hf:org/b, c: hf:org/c}\n'
 const CASES: readonly Case[] = [
   { name: 'ties', text: `${ABC}merge: {method: ties, base: a}\n` },
@@ -91,6 +104,18 @@ const CASES: readonly Case[] = [
     name: 'rebasin',
     text: 'models: {a: hf:org/m0, b: hf:org/m1}\nrebasin: {model: b, onto: a, spec: chain, max_iterations: 1}\nmerge: {method: linear}\n',
   },
+  {
+    name: 'select',
+    text: `models: {a: hf:org/m0, b: hf:org/m1}\nrebasin: {model: b, onto: a, spec: chain, max_iterations: 1, restarts: 2, select: {minimize: loss}}\nmerge: {method: linear}\n${EVALUATE}`,
+  },
+  {
+    name: 'check',
+    text: `models: {a: hf:org/m0, b: hf:org/m1}\nrebasin: {model: b, onto: a, spec: chain, max_iterations: 1, check: {command: [node, -e, 'console.log(JSON.stringify({loss: 1}))']}}\nmerge: {method: linear}\n`,
+  },
+  {
+    name: 'fisher',
+    text: 'models: {a: {hub: org/a, statistics: f.safetensors}, b: {hub: org/b, statistics: f.safetensors}}\nmerge: {method: fisher}\n',
+  },
   { name: 'torch', text: 'models: {a: hf:org/torch, b: hf:org/torch@main}\nmerge: {method: linear}\n' },
   { name: 'packed', text: 'models: {a: hf:org/packed}\nmerge: {method: passthrough}\n' },
 ]
@@ -110,10 +135,11 @@ test('recipes of all kinds, with the least disk', () =>
       const { hub, folder } = bench
       const prepare = (one: Case, into: string) => {
         mkdirSync(path.join(folder, into), { recursive: true })
+        writeFileSync(path.join(folder, into, 'f.safetensors'), FISHER)
         const { outputs = 'output: out\n' } = one
         return plan(path.join(folder, into, 'r.yml'), { text: `terge: 1\n${one.text}${outputs}` })
       }
-      const options = { threads: 1, sync: false, sha256: true }
+      const options = { threads: 1, sync: false, sha256: true, commands: 'run' } as const
       for (const one of CASES) {
         const prepared = await prepare(one, `${one.name}-streamed`)
         const downloads = (await planDownloads(prepared))!
