@@ -45,7 +45,7 @@ export function openSums(options: HasherOptions): Sums {
       const sizes = await Promise.all(files.map(async (file) => (await stat(file).catch(() => undefined))?.size ?? 0))
       const ends = new Set<string>()
       const total = sizes.reduce((all, size) => all + size, 0)
-      const text = `SHA-256 of ${files.length === 1 ? '1 file' : `${files.length} files`}, ${formatSize(total)}`
+      const text = `hashing ${files.length === 1 ? '1 file' : `${files.length} files`}, ${formatSize(total)}`
       const heard = total >= SHOWN ? listen : undefined
       const progress = byteProgress(heard, 'sha256', total)
       let told = 0
