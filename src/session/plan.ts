@@ -32,10 +32,10 @@ import { type ImportOptions, importRecipe, loadKnowing } from './importing/merge
 import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
 import { lockDifferences, pinOf } from './proof/locking.js'
-import { type SignedInputs, signedInputs } from './proof/signedInputs.js'
+import { signedInputs } from './proof/signedInputs.js'
 import { readSignedLock, trustOf, uncheckedLock } from './proof/signedLock.js'
+import type { SignedInputs, Trust } from './proof/trust.js'
 import { namedRecipe, type RecipeSource } from './recipe.js'
-import type { Trust } from './signing.js'
 
 type RankOf = PlanContext['rankOf']
 

@@ -21,6 +21,7 @@ import { parseManifest } from '../signing/manifest.js'
 import { compareSubjects, hashNamed, parseSubjects } from '../signing/provenance.js'
 import { signModel } from '../signing/sign.js'
 import type { Manifest, Resource } from '../signing/types.js'
+import type { Trust } from './proof/trust.js'
 
 /** How a model is signed. */
 export interface SignOptions {
@@ -206,9 +207,6 @@ export async function checkSignature(
 /** The text of a signature. Error: `missing-signature`. */
 const bundleAt = (place: string, shown: string, hint: string): Promise<string> =>
   textOf(place, MOST_BUNDLE, () => fault('missing-signature', `${shown} has no signature: there is no ${place}`, hint))
-
-/** A key or certificate that signatures are checked with. */
-export type Trust = Pick<SignatureOptions, 'key' | 'certificate'>
 
 /**
  * The list of files that a signature signs, after the signature was checked. Compares no files. `shown`: the model as the user wrote it. Errors: `missing-signature`,

@@ -112,6 +112,8 @@ import {
   type RunResult,
   runPart,
   type PartChoice,
+  type DigestOptions,
+  type Digests,
   type PartOptions,
   type PartResult,
   type Series,
@@ -218,6 +220,8 @@ export async function planned(): Promise<Prepared> {
   return [...plannedTensors(second.plan)].every(({ key }) => keys.has(key)) ? first : second
 }
 
+export const digestsOf = (digests: Digests): DigestOptions => ({ digests })
+
 export async function ran(prepared: Prepared): Promise<RunResult> {
   const options: Required<RunOptions> = {
     threads: 2,
@@ -230,6 +234,7 @@ export async function ran(prepared: Prepared): Promise<RunResult> {
     digests: true,
     strict: true,
     sha256: true,
+    checksums: true,
     commands: 'skip',
     listen,
     signal,

@@ -12,8 +12,6 @@ import { meetingPlace } from './place.js'
 import { recordText } from './records.js'
 import { ANALYSE, MOST_PARTS, openWork, partName, refuseOtherWork, refuseOutputs, refuseWithout } from './work.js'
 
-export type { PartOptions } from './doing.js'
-
 /** `analyse`, or the index of a part, from 0, and the number of parts. */
 export type PartChoice = 'analyse' | { readonly index: number; readonly of: number }
 

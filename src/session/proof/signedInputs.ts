@@ -15,11 +15,9 @@ import { boundsOf } from '../../storage/local/regular.js'
 import { adapterFile } from '../opened/adapterFile.js'
 import { smallFilesOf } from '../opened/inputs.js'
 import { type OpenedModel, placed } from '../opened/models.js'
-import { signedList, type Trust } from '../signing.js'
+import { signedList } from '../signing.js'
 import { publishedSums } from '../sums/published.js'
-
-/** By model: the signed SHA-256 of its files by name, 64 hexadecimal digits. */
-export type SignedInputs = ReadonlyMap<string, ReadonlyMap<string, string>>
+import type { SignedInputs, Trust } from './trust.js'
 
 interface Planned {
   readonly plan: Plan

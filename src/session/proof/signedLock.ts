@@ -2,7 +2,8 @@
 import { createHash } from 'node:crypto'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
 import { type Lock, parseLock, readLockText } from '../../lineage/lock.js'
-import { signatureBeside, signedList, type Trust } from '../signing.js'
+import { signatureBeside, signedList } from '../signing.js'
+import type { Trust } from './trust.js'
 
 /** Who must have signed a lock: undefined if nobody must. */
 export const trustIn = ({ key, certificate }: Trust): Trust | undefined =>
