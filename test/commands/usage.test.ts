@@ -84,7 +84,7 @@ const CASES: readonly (readonly [argv: readonly string[], text: string])[] = [
   ],
   [
     ['plan', 'a', '--format', 'tre'],
-    "error bad-flag: --format must be one of tree, json, mermaid, dot, not 'tre'\n  hint: did you mean 'tree'?",
+    "error bad-flag: --format must be one of tree, json, mermaid, dot, markdown, not 'tre'\n  hint: did you mean 'tree'?",
   ],
   [
     ['plan', 'a', '--json', '--format', 'dot'],

@@ -80,12 +80,7 @@ export function oldFiles(revision: Revision): OldFiles {
 }
 
 /** A new folder, without links in its path. */
-const settledTemporary = (): string => path.join(mkdtempSync(path.join(realTemporary(), 'terge-revision-')))
-
-const realTemporary = (): string => {
-  const folder = process.env.RUNNER_TEMP ?? os.tmpdir()
-  return existsSync(folder) ? folder : os.tmpdir()
-}
+const settledTemporary = (): string => realpathSync(mkdtempSync(path.join(os.tmpdir(), 'terge-revision-')))
 
 const MOST_LINKS = 40
 
