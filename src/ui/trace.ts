@@ -5,9 +5,12 @@ import { printable } from './text.js'
 /** Numbers in traces: six digits are enough to read, and JSON has all. */
 const short = (weight: number): string => String(Number(weight.toPrecision(6)))
 
+const scaleText = (scale: number | undefined): string => (scale === undefined ? '' : ` (scale ${short(scale)})`)
+
 /** The share of a source in its step, before its name. */
-function shareText({ weight, role }: TraceSource): string {
-  const what = role === 'base' ? 'base: ' : role === 'adapter' ? 'change by: ' : ''
+function shareText({ weight, role, scale }: TraceSource): string {
+  const change = `change by${scaleText(scale)}: `
+  const what = role === 'base' ? 'base: ' : role === 'adapter' ? change : ''
   return weight === null ? what : `${short(weight)} × ${what}`
 }
 
@@ -34,10 +37,10 @@ export function traceText({ tensor, step, weights, linear }: Trace, width: numbe
     { text: printable(`${tensor}: ${stepText(step)}`), branches: branchesOf(step, new Set()) },
     width,
   )
-  const rows = weights.map(({ weight, reference, revision, tensors }) => [
+  const rows = weights.map(({ weight, reference, revision, tensors, scale }) => [
     weight === null ? '-' : short(weight),
     printable(revision === undefined ? reference : `${reference} at ${revision}`),
-    printable(tensors.join(', ')),
+    printable(`${tensors.join(', ')}${scaleText(scale)}`),
   ])
   const title = linear ? 'effective weights, over all ways' : 'effective weights, where all ways are linear'
   const table = fitted([{ title: 'weight', align: 'right' }, { title: 'model' }, { title: 'tensor' }], rows, width)

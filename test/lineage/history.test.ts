@@ -189,6 +189,23 @@ test('methods and shapes: passthrough, LoRA, steps in circles, other layouts, cu
     ['a', ['w'], 1],
     ['b', ['w.lora_B', 'w.lora_A'], 0.25],
   ])
+  // The same adapter at two scales makes two changes: 0.25 · 2·B·A and 0.75 · 1·B·A are not 1 · s·B·A.
+  const weaker: LineageMerge = { ...lora, parameters: { rank: 4, scale: 1 } }
+  const scales: LineageMerge = {
+    ...half,
+    sources: [
+      { ...read('final', 'w', 0.25), of: lora },
+      { ...read('other', 'w', 0.75), of: weaker },
+    ],
+  }
+  const changes = traced(scales).weights.filter(({ tensors }) => tensors.length > 1)
+  assert.equal(
+    changes.map(({ weight, scale }) => [weight, scale]),
+    [
+      [0.75, 1],
+      [0.25, 2],
+    ],
+  )
   const cropped = { ...half, cropped: { rows: 1, models: ['a'] } }
   assert.is(traced(cropped).linear, false)
   const round: LineageMerge = { method: 'copy', parameters: {}, sources: [read('soup')] }

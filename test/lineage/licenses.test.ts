@@ -55,6 +55,12 @@ test('the text of a license file names common licenses', () => {
     ['META LLAMA 3 COMMUNITY LICENSE AGREEMENT', 'llama3'],
     ['Gemma Terms of Use', 'gemma'],
     ['All rights reserved', undefined],
+    // Common texts with other terms in front of them.
+    [
+      'Modified MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy of this software',
+      undefined,
+    ],
+    ['“Commons Clause” License Condition v1.0\n\nApache License\nVersion 2.0', undefined],
   ])
     assert.is(licenseOfText(text!), id, text)
 })

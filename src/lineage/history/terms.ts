@@ -34,9 +34,13 @@ const TEXTS: readonly (readonly [RegExp, string])[] = [
   ],
 ]
 
+/** Texts that add terms to those of a common license: they are another license, whatever they contain. */
+const CHANGED = /modified (mit|apache) license|commons clause/i
+
 /** The hub's word for the text of a license, if it begins like a common one. */
 export function licenseOfText(text: string): string | undefined {
   const begin = text.slice(0, 2500).replace(/\s+/g, ' ')
+  if (CHANGED.test(begin)) return undefined
   for (const [pattern, id] of TEXTS) {
     const found = pattern.exec(begin)
     if (found) return id.replace('$', found[1] ?? found[3] ?? '')

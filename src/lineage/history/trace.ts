@@ -12,6 +12,8 @@ export interface TraceWeight {
   readonly tensors: readonly string[]
   /** Null if a method on the way is not linear. */
   readonly weight: number | null
+  /** Of a change by an adapter: the s of s·B·A. The same adapter with another scale is another change. */
+  readonly scale?: number
   /** How many merges are between it and the traced tensor, at least. */
   readonly generation: number
 }
@@ -32,6 +34,8 @@ export interface TraceSource {
   /** Its own coefficient in this step. */
   readonly weight: number | null
   readonly role: 'source' | 'base' | 'adapter'
+  /** Of a change by an adapter: the s of s·B·A. */
+  readonly scale?: number
   /** How it was made: in the same recipe, or in the one of its lineage. */
   readonly of?: TraceStep
   /** It is a tensor of another generation. */
@@ -66,6 +70,8 @@ interface Share {
   readonly factor: number | null
   /** Names of the factors of an adapter, if there are several. */
   readonly tensors?: readonly string[]
+  /** Of these factors. */
+  readonly scale?: number
 }
 
 interface Shares {
@@ -99,12 +105,15 @@ const LINEAR: Readonly<Record<string, (merge: LineageMerge) => Shares>> = {
     }
   },
   // W + s·B·A: the factors of the adapter make one change, whose scale is part of the adapter.
-  lora({ sources }) {
+  lora({ sources, parameters: { scale } }) {
     const adapter = sources.at(-1)
     const [base] = sources
     if (!adapter || !base) return { shares: [] }
     const factors = sources.filter(({ model }) => model === adapter.model)
-    const change: Share = { source: adapter, role: 'adapter', factor: 1, tensors: factors.map(({ tensor }) => tensor) }
+    const change: Share = {
+      ...{ source: adapter, role: 'adapter', factor: 1, tensors: factors.map(({ tensor }) => tensor) },
+      ...(typeof scale === 'number' ? { scale } : {}),
+    }
     return { shares: [...(base.model === adapter.model ? [] : [asSource(base, 1)]), change] }
   },
   'adapter-sum': ({ sources: [weight, change], parameters: { kept, scale } }) => ({
@@ -212,7 +221,7 @@ class Tracer {
       const weight = one.weight === null || before?.weight === null ? null : one.weight + (before?.weight ?? 0)
       total.set(key, { ...one, weight, generation: Math.min(one.generation, before?.generation ?? one.generation) })
     }
-    for (const { source, factor, tensors } of sharesOf(merge, tensor, generation).shares) {
+    for (const { source, factor, tensors, scale } of sharesOf(merge, tensor, generation).shares) {
       const made = tensors ? undefined : this.madeOf(source, parts, generation)
       if (made) {
         for (const [key, one] of this.weightsOf(made.merge, made.tensor, made.at, made.parts))
@@ -221,7 +230,7 @@ class Tracer {
       }
       const model = generation.inputs.get(source.model)?.model ?? modelOf(generation, source.model)
       const names = tensors ?? [source.tensor]
-      const key = JSON.stringify([model ? identityOf(model) : source.model, names])
+      const key = JSON.stringify([model ? identityOf(model) : source.model, names, scale ?? null])
       const revision = model?.revision === undefined ? {} : { revision: model.revision }
       // A source that is neither a model nor described says nothing of what it was made from.
       const weight = model ? factor : null
@@ -230,6 +239,7 @@ class Tracer {
         ...revision,
         tensors: names,
         weight,
+        ...(scale === undefined ? {} : { scale }),
         generation: generation.depth,
       })
     }
@@ -245,12 +255,13 @@ class Tracer {
     if (!this.enters(merge))
       return { method: merge.method, why: 'its steps go round in a circle, or are too many', sources: [] }
     const { shares, why } = sharesOf(merge, tensor, generation)
-    const sources = shares.map(({ source, role, factor, tensors }): TraceSource => {
+    const sources = shares.map(({ source, role, factor, tensors, scale }): TraceSource => {
       const made = tensors ? undefined : this.madeOf(source, parts, generation)
       const model = modelOf(generation, source.model)
       const stopped = this.stops(generation, source.model, source.tensor)
       return {
         ...{ model: source.model, tensor: tensors?.join(', ') ?? source.tensor, weight: factor, role },
+        ...(scale === undefined ? {} : { scale }),
         ...(model ? { reference: model.reference } : {}),
         ...(made ? { of: this.stepOf(made.merge, made.tensor, made.at, made.parts) } : {}),
         ...(stopped === undefined ? {} : { stopped }),
