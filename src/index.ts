@@ -92,8 +92,8 @@ export type { OneLine } from './session/newRecipes/oneLine.js'
 export type { FetchOptions } from './session/opened/models.js'
 export { type BoundedRun, type DownloadOptions, type Downloads, planDownloads } from './session/opened/streaming.js'
 export { type CheckOptions, checkParts } from './session/parts/check.js'
-export type { PartOptions } from './session/parts/doing.js'
 export { type FinishOptions, finishParts } from './session/parts/finish.js'
+export type { PartOptions } from './session/parts/options.js'
 export { type PartChoice, type PartResult, runPart } from './session/parts/part.js'
 export {
   importMergekit,

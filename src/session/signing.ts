@@ -20,8 +20,8 @@ import { privateKeyOf, publicKeyOf } from '../signing/keys.js'
 import { parseManifest } from '../signing/manifest.js'
 import { compareSubjects, hashNamed, parseSubjects } from '../signing/provenance.js'
 import { signModel } from '../signing/sign.js'
-import type { Manifest, Resource } from '../signing/types.js'
-import type { Trust } from './proof/trust.js'
+import type { Resource } from '../signing/types.js'
+import type { SignedList, Trust } from './proof/trust.js'
 
 /** How a model is signed. */
 export interface SignOptions {
@@ -212,7 +212,11 @@ const bundleAt = (place: string, shown: string, hint: string): Promise<string> =
  * The list of files that a signature signs, after the signature was checked. Compares no files. `shown`: the model as the user wrote it. Errors: `missing-signature`,
  * `bad-signature`, `bad-signing-key`, `contradiction`.
  */
-export async function signedList(model: SignedModel, trust: Trust, shown = model.place): Promise<Manifest> {
+export async function signedList(
+  model: { readonly place: string; readonly isFile: boolean },
+  trust: Trust,
+  shown = model.place,
+): Promise<SignedList> {
   const place = signatureOf(model)
   const hint = `get it from its signer, or sign it: terge sign ${shown} --key key.pem`
   const bundle = await bundleAt(place, shown, hint)

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import { Worker } from 'node:worker_threads'
 import { threadsWithinAddresses } from '../../core/resources.js'
-import { type Bounds, FileProblem, openRegular } from '../../storage/local/regular.js'
+import { FileProblem, openRegular } from '../../storage/local/regular.js'
 import { interrupted, refuseInterrupted } from '../interrupted.js'
 
 /** What a thread is asked. `state`: whether to stop, and pieces of 1 MiB so far. */
@@ -17,6 +17,12 @@ export type HashAnswer =
   | { readonly stopped: true }
   | { readonly failure: string }
 
+/** Where links may lead: the bounds of a folder. */
+export interface Within {
+  readonly root: string
+  readonly blobs?: string
+}
+
 export interface HasherOptions {
   /** How many files are hashed at the same time. */
   readonly threads: number
@@ -28,7 +34,7 @@ export interface Hasher {
    * `sha256:…` of a whole regular file. `within`: where links may lead. `progress`: called with the bytes so far. Throws `FileProblem`,
    * and the error `interrupted`.
    */
-  sum(file: string, within?: Bounds, progress?: (bytes: number) => void): Promise<string>
+  sum(file: string, within?: Within, progress?: (bytes: number) => void): Promise<string>
   /** Ends the threads. Work that is under way fails. */
   close(): Promise<void>
 }

@@ -1,14 +1,13 @@
 /** The SHA-256 of files that do not change while they are needed: each file is hashed once. */
 import { stat } from 'node:fs/promises'
 import { formatSize } from '../../core/sizes.js'
-import type { Bounds } from '../../storage/local/regular.js'
 import { byteProgress } from '../byteProgress.js'
 import type { Listener } from '../events.js'
-import { type HasherOptions, openHasher } from './hasher.js'
+import { type HasherOptions, openHasher, type Within } from './hasher.js'
 
 export interface Sums {
   /** `sha256:…` of a file. `within`: where links may lead. Errors: those of `Hasher.sum`. */
-  of(file: string, within?: Bounds): Promise<string>
+  of(file: string, within?: Within): Promise<string>
   /** Begins to hash a file, while its bytes are in memory. An error is that of a later `of`. */
   begin(file: string): void
   /** Something else has hashed a file. */

@@ -24,9 +24,10 @@ import { checkSums, fetchModels } from '../opened/models.js'
 import { type OpenStream, type StreamOptions, withStream } from '../opened/streaming.js'
 import type { Prepared } from '../plan.js'
 import { checkSignedWeights } from '../proof/signedInputs.js'
-import { executeOptions, type RunOptions, refuseCommands, surveyed } from '../run.js'
+import { executeOptions, refuseCommands, surveyed } from '../run.js'
 import { digestsOf } from '../sums/digests.js'
 import { type Attempt, openAttempt, sentByAttempts } from './attempts.js'
+import type { PartInternals, PartOptions } from './options.js'
 import { leavingOutputs } from './place.js'
 import type { PartRecord } from './records.js'
 import { openSending } from './sending.js'
@@ -42,15 +43,6 @@ import {
   rankedBy,
   recordIn,
 } from './work.js'
-
-/** How to do a part. `resume` is of no use: a part always continues what was done of it. */
-export type PartOptions = Omit<RunOptions, 'resume' | 'checksums'> & {
-  /** Where parts meet: a folder that all machines share, or `s3://bucket/prefix`. Default: a folder beside the first output. */
-  readonly work?: string
-}
-
-/** For tests: where tasks run. */
-export type PartInternals = Pick<ExecuteOptions, 'openPool' | 'rangeBytes'>
 
 /** In place of an absolute path. */
 const CACHE = 'cache'

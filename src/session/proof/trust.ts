@@ -8,5 +8,12 @@ export interface Trust {
   readonly certificate?: string
 }
 
+/** A list of files that was signed. */
+export interface SignedList {
+  readonly serialization: { readonly method: 'files' | 'shards'; readonly hash: 'sha256' | 'blake2b' }
+  /** `.` names a model that is one file. Digests are hexadecimal. */
+  readonly resources: readonly { readonly name: string; readonly digest: string }[]
+}
+
 /** By model: the signed SHA-256 of its files by name, 64 hexadecimal digits. */
 export type SignedInputs = ReadonlyMap<string, ReadonlyMap<string, string>>
