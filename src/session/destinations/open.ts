@@ -5,7 +5,7 @@ import { isCode, isLicence, isSidecar, isWeights } from '../../checkpoints/sidec
 import { checksumsName, lineageName } from '../../execute/outputs.js'
 import { addressText, type OutputAddress } from '../../language/addresses.js'
 import type { PlanOutput } from '../../plan/types.js'
-import type { HubHead } from '../../storage/hub/upload/branch.js'
+import type { HubHead } from '../../storage/hub/upload/head.js'
 import type { Destination, UploadPlan } from '../../storage/remote/upload.js'
 import type { S3Output } from '../../storage/s3/upload/output.js'
 

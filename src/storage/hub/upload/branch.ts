@@ -8,6 +8,7 @@ import { existsAlready, type Receipt, type SmallMark, type UploadPlan } from '..
 import { hubFault, type Subject } from '../faults.js'
 import { commitOf, type HubFile, listFolder } from '../repository.js'
 import type { HubSettings } from '../settings.js'
+import type { HubHead } from './head.js'
 import { post } from './requests.js'
 
 export interface HubOutput {
@@ -21,13 +22,6 @@ export interface HubOutput {
   readonly head: HubHead
   /** Called with what was made on the way, for the user. */
   readonly notice?: (message: string) => void
-}
-
-export interface HubHead {
-  /** The commit that the next one follows. */
-  parent?: string | undefined
-  /** What has to be made first. */
-  missing?: 'branch' | 'repository' | undefined
 }
 
 /** Folders that are listed at the same time. */
