@@ -206,6 +206,19 @@ test('methods and shapes: passthrough, LoRA, steps in circles, other layouts, cu
       [0.25, 2],
     ],
   )
+  // Factors of a merged adapter are made from both factors of each adapter, and are no sum of those.
+  const factor: LineageMerge = {
+    method: 'linear',
+    parameters: { factor: 'a' },
+    sources: [
+      read('a', 'w.lora_A', 0.3),
+      read('a', 'w.lora_B', 0.3),
+      read('b', 'w.lora_A', 0.7),
+      read('b', 'w.lora_B', 0.7),
+    ],
+  }
+  assert.is(traced(factor).linear, false)
+  assert.ok(traced(factor).weights.every(({ weight }) => weight === null))
   const cropped = { ...half, cropped: { rows: 1, models: ['a'] } }
   assert.is(traced(cropped).linear, false)
   const round: LineageMerge = { method: 'copy', parameters: {}, sources: [read('soup')] }

@@ -138,6 +138,8 @@ function sharesOf(merge: LineageMerge, tensor: string, { lineage }: Generation):
   if (merge.cropped) return all(`only the first ${merge.cropped.rows} rows were merged`)
   const isVocabulary = Object.values(lineage.steps).some(({ kind }) => kind === 'tokenizer')
   if (isVocabulary && (EMBEDDING.test(tensor) || HEAD.test(tensor))) return all('its rows follow a merged vocabulary')
+  // The changes that adapters make were merged, not their factors: those are not the sum of the factors of the inputs.
+  if (merge.parameters.factor !== undefined) return all('the changes by adapters were merged, not their factors')
   const found = known(merge)
   return found.shares.some(({ factor }) => factor === null)
     ? { ...found, why: `${merge.method} has no recorded weight` }
