@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { plan, planLicenses, run } from '../../src/index.js'
 import { modelCard } from '../../src/lineage/forms/card.js'
 import { readCard } from '../../src/lineage/history/card.js'
-import { licenseOfText } from '../../src/lineage/history/terms.js'
+import { commonLicense, licenseOfText } from '../../src/lineage/history/terms.js'
 import type { Lineage, LineageModel } from '../../src/lineage/types.js'
 import { f32, inFolder, writeModel } from '../support/files.js'
 import { terge } from '../support/terge.js'
@@ -63,6 +63,12 @@ test('the text of a license file names common licenses', () => {
     ['“Commons Clause” License Condition v1.0\n\nApache License\nVersion 2.0', undefined],
   ])
     assert.is(licenseOfText(text!), id, text)
+})
+
+test('one name with two addresses is two licenses', () => {
+  const at = (link: string) => ['m', { license: { id: 'other', name: 'mine', link } }] as const
+  assert.is(commonLicense([at('https://a.example/1'), at('https://a.example/2')]), undefined)
+  assert.is(commonLicense([at('https://a.example/1'), at('https://a.example/1')])?.name, 'mine')
 })
 
 /** Folders of models with these cards and license files. */

@@ -55,7 +55,8 @@ const isWord = (id: string | undefined): id is string => id !== undefined && id 
 function termsOf(license: License | undefined): string | undefined {
   const { id, name, link, file } = license ?? {}
   if (isWord(id)) return id
-  return name ?? link ?? file?.sha256
+  // Different texts can have one name.
+  return name !== undefined && link !== undefined ? `${name}\0${link}` : (name ?? link ?? file?.sha256)
 }
 
 /** Terms as text for people. */
