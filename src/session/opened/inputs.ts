@@ -31,7 +31,7 @@ const copiedFrom = ({ outputs }: Plan, model: number): readonly string[] => [
   ...TOKENIZER_FILES,
 ]
 
-/** The small files of a model that may be read or copied, with their names in its folder: without those that the lineage lists elsewhere. */
+/** The small files of a model that may be read or copied, with their names from the model's folder: without those that the lineage lists elsewhere. */
 export async function smallFilesOf(
   plan: Plan,
   model: number,
@@ -43,7 +43,7 @@ export async function smallFilesOf(
   const all = await smallInputs(checkpoint, copiedFrom(plan, model))
   return all
     .filter((one) => !given.has(one) && one !== config && checkpoint.layout !== 'file')
-    .map((one) => ({ name: withSlashes(path.relative(folder, one)), path: one }))
+    .map((one) => ({ name: withSlashes(path.relative(checkpoint.path, one)), path: one }))
     .sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
