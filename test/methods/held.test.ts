@@ -84,7 +84,7 @@ test('held work as an inner step, twice in one program: nothing is rounded betwe
 })
 
 test('matrices that are worth a team: the same bytes by one thread and by three', async () => {
-  const tensors = models(2, 'float32', {}, { 'layer.weight': [300, 240] })
+  const tensors = models(3, 'float32', {}, { 'layer.weight': [300, 240] })
   await inFolder(async (folder) => {
     for (const method of MATRIX_METHODS) {
       const text = writeCases(folder, [{ method, tensors }])
@@ -103,8 +103,8 @@ test('what is no number makes the whole matrix none; a δ of 0 leaves the base',
   const base = Float32Array.from({ length: n }, (_, i) => i / n)
   const spoiled = base.map((x, i) => (i === 50 ? Number.NaN : x + (i % 7)))
   for (const method of MATRIX_METHODS.filter((name) => name !== 'opcm')) {
-    const given = { inputs: [base, base], base, shape, compute: 'float32' as const }
-    const merged = await merge(method, { w: given, bad: { ...given, inputs: [base, spoiled] } })
+    const given = { inputs: [base, base, base], base, shape, compute: 'float32' as const }
+    const merged = await merge(method, { w: given, bad: { ...given, inputs: [base, base, spoiled] } })
     assertSame(merged.tensors.w!, base, method)
     assert.ok(
       merged.tensors.bad!.every((x) => Number.isNaN(x)),

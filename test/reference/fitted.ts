@@ -59,7 +59,7 @@ export const actmat = (given: Given): Tensor => fitted(given, () => 1)
 export function cart(given: Given): Tensor {
   const inputs = decoded(given)
   const ratio = option<number>(given, 'rank_ratio', 0.12)
-  if (given.shape.length < 2 || ratio === 0)
+  if (given.shape.length < 2 || ratio === 0 || inputs.length === 2)
     return linear(
       given,
       inputs.map(() => 1 / inputs.length),

@@ -4,7 +4,8 @@
  *   a + λ Σ [x_i − a]_k,  a = mean x_i,  k = max(1, int(rank_ratio·r)) first singular triplets, none where rank_ratio = 0
  *
  * x_i: the models' tensors as the matrix [first axis, the rest]; r = min(rows, columns); λ: `lambda`. All in float64.
- * Singular values ≤ 1e-6 of the largest count as 0. rank_ratio 0 or 1 gives the average, since the differences sum to 0.
+ * Singular values ≤ 1e-6 of the largest count as 0. rank_ratio 0 or 1, and two models, give the average, since the differences
+ * sum to 0.
  * Tensors with fewer than two axes are averaged. The authors use 0.12 and 2.0 for 8 tasks, 0.16 and 1.5 for 14, 0.32 and
  * 1.9 for 20. Deviation: they cut only the weights of attention and MLP; a recipe's rules do that here.
  * Source: arXiv 2412.12153.
@@ -31,7 +32,8 @@ export const cart: Method = {
       default: 0.12,
       minimum: 0,
       maximum: 1,
-      describe: 'Fraction of the singular vectors of each difference to keep, at least one; 0 keeps none.',
+      describe:
+        'Fraction of the singular vectors of each difference to keep, at least one; 0 keeps none. Of two models the differences cancel.',
     },
   ],
   adapters: { kind: 'refused', why: 'its rank is a share of the sides of the whole weight' },
@@ -39,7 +41,7 @@ export const cart: Method = {
   passes(settings) {
     const { shape, parameters, models } = settings
     const ratio = Number(parameters.rank_ratio)
-    if (shape.length < 2 || ratio === 0)
+    if (shape.length < 2 || ratio === 0 || models.length === 2)
       return { reduces: [], map: { kernel: 'linear', coefficients: () => models.map(() => 1 / models.length) } }
     const rank = Math.max(1, Math.trunc(ratio * sidesOf(shape).short))
     const passes = matrixPasses(settings, 'cart', { rank })

@@ -9,8 +9,9 @@ export const cart: HeldRule = {
     const { sum, delta, own, total } = sumPlaces(work)
     const models = work.weights.length
     const fill = { kind: 'fill' as const, onBase: false, elements: work.rows * work.columns }
+    // n times the distance from the mean: of equal models exactly 0.
     const distance = (model: number) =>
-      work.weights.map((_, input) => ({ input, factor: (input === model ? 1 : 0) - 1 / models }))
+      work.weights.map((_, input) => ({ input, factor: input === model ? models - 1 : -1 }))
     const mean = work.weights.map((_, input) => ({ input, factor: 1 / models }))
     return {
       bytes: total,
@@ -36,6 +37,9 @@ export const cart: HeldRule = {
     const { vectors, room: projection } = triplets
     if (vectors.rows === 0) return undefined
     product(team, projection, transposed(vectors), vectors, { symmetric: true })
-    product(team, tall(work, origin + sum, false), matrix, projection, { scale: work.scale, add: true })
+    product(team, tall(work, origin + sum, false), matrix, projection, {
+      scale: work.scale / work.weights.length,
+      add: true,
+    })
   },
 }
