@@ -2,7 +2,7 @@
 import { mkdir, open, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { OUTPUT } from '../../checkpoints/containers/index.js'
-import { eachOf } from '../../core/collections/eachOf.js'
+import { eachStopping } from '../../core/collections/eachOf.js'
 import type { Fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
 import { flushHandle } from '../../core/system/disk.js'
@@ -55,12 +55,13 @@ export function arrivals(options: ArrivalOptions): Arrivals {
   const total = own.reduce((sum, { receipt }) => sum + receipt.size, 0)
   let done = 0
 
-  async function bringOne(one: ArrivedFile): Promise<void> {
+  async function bringOne(one: ArrivedFile, signal: AbortSignal): Promise<void> {
     const { output, file, receipt } = one
     const { layout, files } = plan.outputs[output]!
     const name = layout === 'file' ? path.basename(outputs[output]!) : files[file]!.name
     const target = path.join(outputFolder(folderOf(output), output), name)
-    await attempt(target, 1, () => bringPiece(options, one, { target, coming: path.join(folderOf(output), COMING) }))
+    const coming = path.join(folderOf(output), COMING)
+    await attempt(target, 1, () => bringPiece({ ...options, signal }, one, { target, coming }))
     done += receipt.size
     const text = `downloaded ${formatSize(done)} of ${formatSize(total)}`
     const fraction = total > 0 ? done / total : 1
@@ -72,7 +73,8 @@ export function arrivals(options: ArrivalOptions): Arrivals {
     async open() {
       if (place.shelf) for (const output of left) await openShared(folderOf(output))
     },
-    bring: () => eachOf(own, PARALLEL, bringOne),
+    // No piece may arrive after a failure: the folders go.
+    bring: () => eachStopping(own, PARALLEL, bringOne, options.signal),
     async remove() {
       for (const output of left) await removeShared(folderOf(output))
     },

@@ -1,7 +1,7 @@
 /** Downloads the weights that a run needs into the cache, in parallel. Resumes interrupted downloads. */
 import { open } from 'node:fs/promises'
 import path from 'node:path'
-import { eachOf } from '../../core/collections/eachOf.js'
+import { eachStopping } from '../../core/collections/eachOf.js'
 import { sha256 } from '../../core/digest.js'
 import { openRegular } from '../local/regular.js'
 import { linkContent } from './place.js'
@@ -44,33 +44,26 @@ export async function download(
     progress?.(done, total)
   }
   await checkRoom(fetches)
-  // If one download fails, stop the others. The next run resumes them.
-  const failed = new AbortController()
-  const stop = (): void => failed.abort(signal?.reason)
-  signal?.addEventListener('abort', stop, { once: true })
-  if (signal?.aborted) stop()
-  let first: { error: unknown } | undefined
-  const work = async (index: number): Promise<void> => {
-    const { content } = fetches[index]!
-    const bytes = (count: number): void => {
-      there[index] = count
-      report()
-    }
-    try {
-      await fetchContent(content, { exit: 1, progress: bytes, signal: failed.signal, sync })
-      await linkContent(content.target, content.place, content.size)
-      await checkHeader(fetches[index]!)
-    } catch (error) {
-      first ??= { error: blame(fetches[index]!, error) }
-      failed.abort()
-    }
-  }
-  try {
-    await eachOf([...fetches.keys()], PARALLEL, (index) => (first ? Promise.resolve() : work(index)))
-  } finally {
-    signal?.removeEventListener('abort', stop)
-  }
-  if (first) throw signal?.aborted ? signal.reason : first.error
+  // If one download fails, the others stop. The next run resumes them.
+  await eachStopping(
+    [...fetches.keys()],
+    PARALLEL,
+    async (index, signal) => {
+      const { content } = fetches[index]!
+      const bytes = (count: number): void => {
+        there[index] = count
+        report()
+      }
+      try {
+        await fetchContent(content, { exit: 1, progress: bytes, signal, sync })
+        await linkContent(content.target, content.place, content.size)
+        await checkHeader(fetches[index]!)
+      } catch (error) {
+        throw blame(fetches[index]!, error)
+      }
+    },
+    signal,
+  )
 }
 
 /** Checks the free disk space of each cache for the rest of the downloads. Error: `disk-full`. */

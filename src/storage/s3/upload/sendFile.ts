@@ -1,5 +1,5 @@
 /** Sends one file in parts. */
-import { eachOf } from '../../../core/collections/eachOf.js'
+import { eachStopping } from '../../../core/collections/eachOf.js'
 import { md5Of, type Slice } from '../../remote/bodies.js'
 import { patiently } from '../../remote/request.js'
 import type { Receipt, ReceivedPart, UploadFile, UploadOptions } from '../../remote/upload.js'
@@ -34,12 +34,7 @@ export async function sendFile(
   await note?.(receipt())
   // Saved one after another: each has what the ones before it have.
   let noting = Promise.resolve()
-  const failed = new AbortController()
-  const abort = (): void => failed.abort(signal?.reason)
-  signal?.addEventListener('abort', abort, { once: true })
-  if (signal?.aborted) abort()
-  const stop = failed.signal
-  const send = async (index: number): Promise<void> => {
+  const send = async (index: number, stop: AbortSignal): Promise<void> => {
     const start = offset + index * partSize
     const length = Math.min(partSize, size - index * partSize)
     const md5 = await md5Of({ handle, start, length }, stop)
@@ -64,18 +59,7 @@ export async function sendFile(
     noting = noting.then(() => note?.(receipt()))
     await noting
   }
-  let first: { error: unknown } | undefined
-  await eachOf([...parts.keys()], PARALLEL, async (index) => {
-    if (first) return
-    try {
-      await send(index)
-    } catch (error) {
-      first ??= { error }
-      failed.abort()
-    }
-  })
-  signal?.removeEventListener('abort', abort)
-  if (first) throw signal?.aborted ? signal.reason : first.error
+  await eachStopping([...parts.keys()], PARALLEL, send, signal)
   return receipt()
 }
 
