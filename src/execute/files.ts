@@ -1,7 +1,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import { Fault, fault } from '../core/diagnostics.js'
 import { resourceFault } from '../core/resources.js'
-import { NOFOLLOW } from '../storage/local/workFolder.js'
+import { NOFOLLOW } from '../core/system/disk.js'
 
 /** Opens files on first use, and closes the least recently used one if more than `most` are open. */
 export function fileCache<T extends { readonly fd: number }>(

@@ -4,8 +4,7 @@
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { fault } from '../core/diagnostics.js'
-import { moveSync } from '../core/system/disk.js'
-import { NOFOLLOW } from '../storage/local/workFolder.js'
+import { moveSync, NOFOLLOW } from '../core/system/disk.js'
 import { parseTiles, type TileRecord, tileLine } from './tiles/records.js'
 import { parseRecord, recordLine, type UnitRecord } from './units/records.js'
 import { digestsLine, parseDigests, type StoredDigest, type StoredDigests } from './units/storedDigests.js'

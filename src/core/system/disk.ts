@@ -1,7 +1,10 @@
 /** Changes of the file system that Windows makes differently. The platform is a parameter, so that tests can choose it. */
-import { fsync, type PathLike, type RmOptions, renameSync } from 'node:fs'
+import { constants, fsync, type PathLike, type RmOptions, renameSync } from 'node:fs'
 import { type FileHandle, lstat, open, rename, rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
+
+/** Opens no link. Windows does not have this flag, and links require privileges there. */
+export const NOFOLLOW: number = constants.O_NOFOLLOW ?? 0
 
 /** Calls fsync for an open file. Not by a method of the handle, which Yarn's Plug and Play lacks. */
 export const flushHandle = (handle: FileHandle): Promise<void> => promisify(fsync)(handle.fd)

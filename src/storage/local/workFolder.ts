@@ -9,11 +9,8 @@ import { type FileHandle, lstat, mkdir, open, readdir, rm } from 'node:fs/promis
 import path from 'node:path'
 import { type Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
-import { flushHandle } from '../../core/system/disk.js'
+import { flushHandle, NOFOLLOW } from '../../core/system/disk.js'
 import { isLock, isLockFile } from './lock.js'
-
-/** Windows does not have this flag, and links require privileges there. */
-export const NOFOLLOW: number = constants.O_NOFOLLOW ?? 0
 
 const OWNER = 'owner'
 /** Files with the records of a run. */
