@@ -6,6 +6,7 @@ import { MODEL_SIG } from '../checkpoints/sidecarNames.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { withSlashes } from '../core/names/fileNames.js'
 import { formatSize } from '../core/sizes.js'
+import { quote } from '../core/suggest.js'
 import { byteProgress } from '../execute/byteProgress.js'
 import type { Listener } from '../execute/events.js'
 import type { Sums } from '../execute/hashing/sums.js'
@@ -15,7 +16,7 @@ import { PROVENANCE, slsaStatement } from '../lineage/forms/standard/slsa.js'
 import { checkedPayload, parseBundle, signedBundle } from '../signing/bundle.js'
 import { payloadByCertificate, trustedCertificates } from '../signing/certificates.js'
 import { checkFiles } from '../signing/check.js'
-import { filesOf, GIT_PATHS, type SignedModel } from '../signing/files.js'
+import { filesOf, GIT_PATHS, type SignedModel, shortPath } from '../signing/files.js'
 import { privateKeyOf, publicKeyOf } from '../signing/keys.js'
 import { parseManifest } from '../signing/manifest.js'
 import { compareSubjects, hashNamed, parseSubjects } from '../signing/provenance.js'
@@ -105,6 +106,7 @@ const keyText = (file: string): Promise<string> =>
  * @throws `bad-signing-key` for keys that the standard does not accept
  * @throws `file-exists` if there is a signature, without `force`
  * @throws `signed-files` if the model has links or no files
+ * @throws `bad-flag` if a path of `ignore` is not inside of the model
  * @throws `cannot-read` if a file cannot be read
  * @throws with `attest`: `missing-lineage` or `bad-lineage`, `missing-sha256` if the lineage has no SHA-256 of a file, and `signed-files`
  * if a file is not the one of the lineage
@@ -122,7 +124,7 @@ export const sign = (
       if (!force && (await exists(file)))
         throw fault('file-exists', `${file} already exists`, 'add --force to replace it')
     const own = model.isFile ? [] : [MODEL_SIG, ATTESTATION]
-    const ignored = [...own, ...ignore.map((one) => one.replace(/\/+$/, ''))]
+    const ignored = [...own, ...ignore.map(ignoredPath)]
     const total = await bytesOf(model, [...ignored, ...GIT_PATHS])
     const progress = byteProgress(listen, 'sign', total)
     const text = `hashing ${formatSize(total)}`
@@ -143,6 +145,17 @@ export const sign = (
     const attestation = { path: attestationOf(model), text: signedBundle(provenance, signing) }
     return { path: place, text: signed.text, files, attestation }
   })
+
+/** A path as bundles have it: relative to the folder, and in its shortest form. Others would not be understood. Error: `bad-flag`. */
+function ignoredPath(given: string): string {
+  const found = shortPath(withSlashes(given))
+  if (found !== '.' && !/^(\.\.)?(\/|$)/.test(found)) return found
+  throw fault(
+    'bad-flag',
+    `--ignore ${quote(given)} is not a path inside of the model`,
+    'give it relative to its folder',
+  )
+}
 
 /** The provenance of a model, from its lineage. Errors: those of `findLineage`, `missing-sha256`. */
 async function provenanceOf(given: string): Promise<string> {

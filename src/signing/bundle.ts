@@ -1,7 +1,7 @@
 /** Sigstore bundles with a DSSE envelope: reading, writing, signing, checking. */
 import { createPublicKey, sign, verify } from 'node:crypto'
 import { type Fault, fault } from '../core/diagnostics.js'
-import { checked, hintOf, pemOf, type SigningKey } from './keys.js'
+import { checked, detailsOf, hintOf, pemOf, type SigningKey } from './keys.js'
 import type { Bundle, Envelope, KeyMaterial } from './types.js'
 
 const MEDIA_TYPE = 'application/vnd.dev.sigstore.bundle.v0.3+json'
@@ -43,10 +43,13 @@ export function checkedPayload({ envelope, material }: Bundle, key: SigningKey, 
       'was made with a certificate, not with a key',
       'give the certificate of its issuer: --certificate',
     )
-  if (material.kind === 'hint' && material.hint !== '' && material.hint !== hintOf(key))
+  const { hint, pem, details } = material
+  if (hint !== '' && hint !== hintOf(key))
     throw refused(shown, 'was made with another key than the one given (it names the public key)', other)
-  if (material.kind === 'key' && pemOf(keyIn(material.pem, shown).key) !== pemOf(key.key))
+  if (pem !== undefined && pemOf(keyIn(pem, shown).key) !== pemOf(key.key))
     throw refused(shown, 'was made with another key than the one given (it holds the public key)', other)
+  if (details !== undefined && details !== detailsOf(key))
+    throw refused(shown, `names the algorithm ${JSON.stringify(details)}, but the key's is ${detailsOf(key)}`)
   return verified(envelope, key, shown)
 }
 
@@ -80,6 +83,14 @@ function keyIn(pem: string, shown: string): SigningKey {
 }
 
 type Fields = Readonly<Record<string, unknown>>
+
+const isTextOrNone = (value: unknown): value is string | null | undefined =>
+  typeof value === 'string' || value === undefined || value === null
+
+/** Fields of an entry of a transparency log. */
+const LOG_ENTRY = 'logIndex logId kindVersion integratedTime inclusionPromise inclusionProof canonicalizedBody'.split(
+  ' ',
+)
 
 /** Parses a bundle. Unknown fields are refused, because they could change what it means. Error: `bad-signature`. */
 export function parseBundle(text: string, shown: string): Bundle {
@@ -115,7 +126,8 @@ export function parseBundle(text: string, shown: string): Bundle {
     throw wrong(
       `it has ${Array.isArray(signatures) ? signatures.length : 'no'} signatures, and must have exactly one signature`,
     )
-  const { sig } = fieldsOf(signatures[0], 'the signature', ['sig', 'keyid'])
+  const { sig, keyid } = fieldsOf(signatures[0], 'the signature', ['sig', 'keyid'])
+  if (!isTextOrNone(keyid)) throw wrong('the keyid of the signature is not text')
   if (typeof envelope.payloadType !== 'string') throw wrong('payloadType is missing')
   return {
     envelope: {
@@ -141,19 +153,47 @@ function materialOf(
     'tlogEntries',
     'timestampVerificationData',
   ])
+  checkRest(material, fieldsOf, wrong)
+  const kinds = (['publicKey', 'x509CertificateChain', 'certificate'] as const).filter(
+    (kind) => material[kind] !== undefined && material[kind] !== null,
+  )
+  const [kind] = kinds
+  if (kind === undefined) throw wrong(`${where} says nothing of the key`)
+  if (kinds.length > 1) throw wrong(`${where} has both ${kinds.join(' and ')}`)
   const certificate = (of: unknown): Buffer =>
     decoded(base64(fieldsOf(of, 'a certificate', ['rawBytes']).rawBytes, 'a certificate'))
-  if (material.certificate !== undefined) return { kind: 'certificates', chain: [certificate(material.certificate)] }
-  if (material.x509CertificateChain !== undefined) {
+  if (kind === 'certificate') return { kind: 'certificates', chain: [certificate(material.certificate)] }
+  if (kind === 'x509CertificateChain') {
     const { certificates } = fieldsOf(material.x509CertificateChain, 'x509CertificateChain', ['certificates'])
     if (!Array.isArray(certificates) || certificates.length === 0) throw wrong('it has no certificate')
     return { kind: 'certificates', chain: certificates.map(certificate) }
   }
-  const key = fieldsOf(material.publicKey ?? {}, 'publicKey', ['hint', 'rawBytes', 'keyDetails'])
-  if (key.rawBytes !== undefined) return { kind: 'key', pem: base64(key.rawBytes, 'the key').toString('utf8') }
-  const { hint = '' } = key
-  if (typeof hint !== 'string') throw wrong('the hint of its key is not text')
-  return { kind: 'hint', hint }
+  const { hint, rawBytes, keyDetails } = fieldsOf(material.publicKey, 'publicKey', ['hint', 'rawBytes', 'keyDetails'])
+  if (!isTextOrNone(hint)) throw wrong('the hint of its key is not text')
+  if (!isTextOrNone(keyDetails)) throw wrong('the details of its key are not text')
+  return {
+    kind: 'key',
+    hint: hint ?? '',
+    ...(rawBytes === undefined ? {} : { pem: base64(rawBytes, 'the key').toString('utf8') }),
+    ...(keyDetails ? { details: keyDetails } : {}),
+  }
+}
+
+/** Checks what says nothing of the key: entries of logs and times, which bundles of keyless signatures have. Nothing of it is used. */
+function checkRest(
+  { tlogEntries, timestampVerificationData: times }: Fields,
+  fieldsOf: (of: unknown, where: string, known: readonly string[]) => Fields,
+  wrong: (what: string) => Fault,
+): void {
+  const list = (value: unknown, where: string, known: readonly string[]): void => {
+    if (value === undefined || value === null) return
+    if (!Array.isArray(value)) throw wrong(`${where} is not a list`)
+    for (const entry of value) fieldsOf(entry, `an entry of ${where}`, known)
+  }
+  list(tlogEntries, 'tlogEntries', LOG_ENTRY)
+  if (times === undefined || times === null) return
+  const { rfc3161Timestamps } = fieldsOf(times, 'timestampVerificationData', ['rfc3161Timestamps'])
+  list(rfc3161Timestamps, 'rfc3161Timestamps', ['signedTimestamp'])
 }
 
 /** model_signing encodes certificates in base64 twice. */

@@ -31,7 +31,11 @@ export interface ModelFile {
   readonly path: string
 }
 
-const covers = (ignored: string, name: string): boolean => name === ignored || name.startsWith(`${ignored}/`)
+/** A path in its shortest form, as the standard's tool compares paths: without `./`, `//` and a slash at its end. */
+export const shortPath = (given: string): string => path.posix.normalize(given).replace(/(?<=.)\/+$/, '')
+
+const covers = (ignored: string, name: string): boolean =>
+  ignored === '.' || name === ignored || name.startsWith(`${ignored}/`)
 
 /** How manifests order names: by the parts of the path, and those by code points. */
 export function compareByParts(a: string, b: string): number {
@@ -46,11 +50,12 @@ export function compareByParts(a: string, b: string): number {
 }
 
 /**
- * All files of a model but those under `ignored`, in the order of manifests. Folders that a signature does not cover are not
+ * All files of a model but those under `paths`, in the order of manifests. Folders that a signature does not cover are not
  * read. Error: `cannot-read`.
  */
-export async function filesOf({ place, isFile }: SignedModel, ignored: readonly string[]): Promise<ModelFile[]> {
+export async function filesOf({ place, isFile }: SignedModel, paths: readonly string[]): Promise<ModelFile[]> {
   if (isFile) return [{ name: '.', path: place }]
+  const ignored = paths.map(shortPath)
   const files: ModelFile[] = []
   const visit = async (inside: string): Promise<void> => {
     const folder = path.join(place, inside)

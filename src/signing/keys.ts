@@ -4,6 +4,12 @@ import { Fault, fault } from '../core/diagnostics.js'
 
 /** The digest that goes with each curve. It follows from the key, never from a file, so that nobody can choose a weaker one. */
 const HASHES: Readonly<Record<string, string>> = { prime256v1: 'sha256', secp384r1: 'sha384', secp521r1: 'sha512' }
+/** What Sigstore calls keys, by their digest. */
+const DETAILS: Readonly<Record<string, string>> = {
+  sha256: 'PKIX_ECDSA_P256_SHA_256',
+  sha384: 'PKIX_ECDSA_P384_SHA_384',
+  sha512: 'PKIX_ECDSA_P521_SHA_512',
+}
 
 /** A key, and the digest that signatures with it are made over. */
 export interface SigningKey {
@@ -59,6 +65,9 @@ const refusalOf = (error: unknown, shown: string, kind: 'private' | 'public'): F
 
 /** The hint that bundles have: SHA-256 of the public key as PEM, in hexadecimal. */
 export const hintOf = ({ key }: SigningKey): string => createHash('sha256').update(pemOf(key)).digest('hex')
+
+/** The name of a key's kind and digest in bundles before 1.1. */
+export const detailsOf = ({ hash }: SigningKey): string => DETAILS[hash]!
 
 export const pemOf = (key: KeyObject): string =>
   (key.type === 'private' ? createPublicKey(key) : key).export({ type: 'spki', format: 'pem' }).toString()

@@ -78,7 +78,12 @@ export function parseManifest(payload: Buffer, shown: string): Manifest {
     throw refused(shown, `the signed statement has ${subjects.length} subjects, and must have one`)
   const serialization = serializationOf(predicate.serialization, shown)
   const { resources: listed } = predicate
-  if (!Array.isArray(listed)) throw refused(shown, 'the signed manifest has no list of files')
+  if (!Array.isArray(listed) || listed.length === 0)
+    throw refused(
+      shown,
+      'the signed manifest has no list of files',
+      'a signature of no file says nothing: sign the model',
+    )
   const resources = listed.map((value) => resourceOf(value, serialization, shown))
   const names = new Set<string>()
   for (const { name } of resources) {

@@ -42,10 +42,14 @@ export interface Envelope {
 
 /** What a bundle says of its key. It is not signed. */
 export type KeyMaterial =
-  /** SHA-256 of the public key as PEM, in hexadecimal; empty if the bundle does not say. */
-  | { readonly kind: 'hint'; readonly hint: string }
-  /** The public key as PEM, in bundles of versions before 1.1. */
-  | { readonly kind: 'key'; readonly pem: string }
+  | {
+      readonly kind: 'key'
+      /** SHA-256 of the public key as PEM, in hexadecimal; empty if the bundle does not say. */
+      readonly hint: string
+      /** In bundles of versions before 1.1: the public key as PEM, and the name of its algorithm. */
+      readonly pem?: string
+      readonly details?: string
+    }
   /** Certificates in DER, the signer's first. */
   | { readonly kind: 'certificates'; readonly chain: readonly Buffer[] }
 
