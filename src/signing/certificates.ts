@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import { fault } from '../core/diagnostics.js'
 import { refused, verified } from './bundle.js'
+import { EXTENSION, extensionOf, unchecked } from './extensions.js'
 import { checked } from './keys.js'
 import type { Bundle } from './types.js'
 
@@ -36,17 +37,25 @@ export function payloadByCertificate(
   if (material.kind !== 'certificates')
     throw refused(shown, 'was made with a key and has no certificate', 'give the public key of the signer: --key')
   const chain = material.chain.map((bytes) => {
-    try {
-      return new X509Certificate(bytes)
-    } catch {
-      throw refused(shown, 'holds a certificate that cannot be read')
-    }
+    const certificate = certificateIn(bytes)
+    if (certificate) return certificate
+    throw refused(shown, 'holds a certificate that cannot be read')
   })
   if (chain.length > MOST_CERTIFICATES) throw refused(shown, `has ${chain.length} certificates`)
   const [signer] = chain
   checkChain(signer!, chain.slice(1), trusted, shown)
   checkPurpose(signer!, shown)
   return verified(envelope, checked(signer!.publicKey, `${shown}: the certificate of the signer`), shown)
+}
+
+/** The certificate that these bytes are; undefined if they are another thing, or more. */
+function certificateIn(bytes: Buffer): X509Certificate | undefined {
+  try {
+    const certificate = new X509Certificate(bytes)
+    return certificate.raw.equals(bytes) ? certificate : undefined
+  } catch {
+    return undefined
+  }
 }
 
 function checkChain(
@@ -60,10 +69,12 @@ function checkChain(
   for (let step = 0; step <= MOST_CERTIFICATES; step++) {
     if (!isValidAt(current, time))
       throw refused(shown, `the certificate of ${nameOf(current)} was not valid when it was used`)
+    checkConditions(current, shown)
     if (trusted.some((one) => one.fingerprint256 === current.fingerprint256)) return
     const issued = (one: X509Certificate): boolean => isIssuer(one, current, step)
     const root = trusted.find(issued)
     if (root) {
+      checkConditions(root, shown)
       if (isValidAt(root, time)) return
       throw refused(shown, `the certificate of ${nameOf(root)} was not valid when the signer's became valid`)
     }
@@ -78,6 +89,13 @@ function checkChain(
   )
 }
 
+/** Refuses a certificate with conditions that terge does not check. Error: `bad-signature`. */
+function checkConditions(certificate: X509Certificate, shown: string): void {
+  const why = unchecked(certificate)
+  if (why !== undefined)
+    throw refused(shown, `the certificate of ${nameOf(certificate)} ${why}`, 'check this signature with model_signing')
+}
+
 /** Whether `issuer` signed a certificate. `below`: how many certificates of issuers are between it and the signer's. */
 function isIssuer(issuer: X509Certificate, subject: X509Certificate, below: number): boolean {
   if (!issuer.ca || !subject.checkIssued(issuer)) return false
@@ -90,26 +108,12 @@ const isValidAt = ({ validFrom, validTo }: X509Certificate, time: Date): boolean
 
 const nameOf = ({ subject }: X509Certificate): string => JSON.stringify((subject ?? '').split('\n').join(', '))
 
-/** OIDs in DER, with their tag and length. */
-const OID = {
-  keyUsage: Buffer.from('0603551d0f', 'hex'),
-  basicConstraints: Buffer.from('0603551d13', 'hex'),
-}
 const CODE_SIGNING = '1.3.6.1.5.5.7.3.3'
-
-/** The content of an extension: the octets after its OID, without the mark of a critical one. */
-function extension({ raw }: X509Certificate, oid: Buffer): Buffer | undefined {
-  const at = raw.indexOf(oid)
-  if (at < 0) return undefined
-  const rest = raw.subarray(at + oid.length)
-  const content = rest[0] === 0x01 ? rest.subarray(3) : rest
-  return content[0] === 0x04 && content[1]! < 0x80 ? content.subarray(2, 2 + content[1]!) : undefined
-}
 
 /** The most certificates of issuers that may be below this one; undefined if it does not say. */
 function pathLength(certificate: X509Certificate): number | undefined {
   // SEQUENCE { BOOLEAN true, INTEGER length }
-  const content = extension(certificate, OID.basicConstraints)
+  const content = extensionOf(certificate, EXTENSION.basicConstraints)
   return content?.[0] === 0x30 && content[2] === 0x01 && content[5] === 0x02 && content[6] === 1
     ? content[7]
     : undefined
@@ -118,7 +122,7 @@ function pathLength(certificate: X509Certificate): number | undefined {
 /** Refuses a certificate that is neither for digital signatures nor for code signing. Error: `bad-signature`. */
 function checkPurpose(certificate: X509Certificate, shown: string): void {
   // BIT STRING: length, unused bits, bits. The first bit is digitalSignature.
-  const usage = extension(certificate, OID.keyUsage)
+  const usage = extensionOf(certificate, EXTENSION.keyUsage)
   const signs = usage?.[0] === 0x03 && (usage[3]! & 0x80) !== 0
   if (signs || (certificate.keyUsage ?? []).includes(CODE_SIGNING)) return
   throw refused(shown, `the certificate of ${nameOf(certificate)} is not for signatures`)

@@ -31,6 +31,18 @@ test('chains that do not lead to the root, or may not', async () => {
   assert.match(await told('not-for-signing'), /is not for signatures/)
 })
 
+test('conditions that only OpenSSL checks, and bytes that are more than a certificate', async () => {
+  assert.match(await told('limited-names', 'conditions.pem'), /limits the names below it/)
+  assert.match(await told('critical', 'conditions.pem'), /a critical extension that terge does not know/)
+  const longer = (text: string): string => {
+    const bundle = JSON.parse(text)
+    const [signer] = bundle.verificationMaterial.x509CertificateChain.certificates
+    signer.rawBytes = Buffer.concat([Buffer.from(signer.rawBytes, 'base64'), Buffer.from('more')]).toString('base64')
+    return JSON.stringify(bundle)
+  }
+  assert.match(await told('good', 'ca.pem', longer), /holds a certificate that cannot be read/)
+})
+
 test('a changed payload, and a certificate that signed something else', async () => {
   const edited = (text: string): string => {
     const bundle = JSON.parse(text)
