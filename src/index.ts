@@ -109,6 +109,7 @@ export {
 export { type PlanGraph, planGraph } from './session/planning/graph.js'
 export { type PlannedTensor, plannedTensors } from './session/planning/tensors.js'
 export { type AdapterUpdates, type PlanView, type ViewOptions, viewPlan } from './session/planning/view.js'
+export type { InputSignature } from './session/proof/trust.js'
 export { load, type RecipeSource } from './session/recipe.js'
 export { REPORT_FORMS, type ReportForm, type ReportOptions, report } from './session/report.js'
 export { type AgainstOptions, comparePlans } from './session/review/against.js'

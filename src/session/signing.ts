@@ -1,7 +1,7 @@
 /** Signatures of models in the format of OpenSSF Model Signing. */
 import { stat } from 'node:fs/promises'
 import path from 'node:path'
-import { OUTPUT, withoutExtension } from '../checkpoints/containers/index.js'
+import { OUTPUT } from '../checkpoints/containers/index.js'
 import { MODEL_SIG } from '../checkpoints/sidecarNames.js'
 import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { withSlashes } from '../core/names/fileNames.js'
@@ -11,17 +11,26 @@ import { byteProgress } from '../execute/byteProgress.js'
 import type { Listener } from '../execute/events.js'
 import type { Sums } from '../execute/hashing/sums.js'
 import { withPace } from '../execute/paced.js'
-import { exists, findLineage, readText } from '../lineage/disk.js'
+import { exists, findLineage } from '../lineage/disk.js'
 import { PROVENANCE, slsaStatement } from '../lineage/forms/standard/slsa.js'
-import { checkedPayload, parseBundle, signedBundle } from '../signing/bundle.js'
-import { payloadByCertificate, trustedCertificates } from '../signing/certificates.js'
+import { signedBundle } from '../signing/bundle.js'
 import { checkFiles } from '../signing/check.js'
 import { filesOf, GIT_PATHS, type SignedModel, shortPath } from '../signing/files.js'
-import { privateKeyOf, publicKeyOf } from '../signing/keys.js'
+import { privateKeyOf } from '../signing/keys.js'
 import { parseManifest } from '../signing/manifest.js'
 import { compareSubjects, hashNamed, parseSubjects } from '../signing/provenance.js'
 import { signModel } from '../signing/sign.js'
 import type { Resource } from '../signing/types.js'
+import {
+  ATTESTATION,
+  attestationOf,
+  bundleAt,
+  keyText,
+  MOST_BUNDLE,
+  payloadIn,
+  signatureOf,
+  textOf,
+} from './proof/signatureFiles.js'
 import type { SignedList, Trust } from './proof/trust.js'
 
 /** How a model is signed. */
@@ -62,13 +71,6 @@ export interface SignatureOptions {
   readonly signature?: string
 }
 
-/** Signatures of other statements about a model in the same folder. */
-const ATTESTATION = 'provenance.sig'
-/** In bytes: more than keys and certificates need. */
-const MOST_KEY = 2 ** 20
-/** In bytes: a manifest with hundreds of thousands of files. */
-const MOST_BUNDLE = 64 * 2 ** 20
-
 /** The model that a path means: a folder, a file, or what a lineage is about. Error: `missing-model`. */
 async function modelAt(asked: string): Promise<SignedModel> {
   const { dir, base } = path.parse(asked)
@@ -78,25 +80,6 @@ async function modelAt(asked: string): Promise<SignedModel> {
     throw fault('missing-model', `${given}: there is no such file or folder`, 'give the folder or the file of a model')
   return { place: given, isFile: !entry.isDirectory() }
 }
-
-/** Where the signed provenance of a model is. */
-const attestationOf = ({ place, isFile }: SignedModel): string =>
-  isFile ? `${withoutExtension(place)}.${ATTESTATION}` : path.join(place, ATTESTATION)
-
-/** Where the signature of a model is. */
-const signatureOf = ({ place, isFile }: SignedModel): string =>
-  isFile ? `${withoutExtension(place)}.sig` : path.join(place, MODEL_SIG)
-
-async function textOf(file: string, most: number, missing: () => unknown): Promise<string> {
-  const text = await readText(file, most)
-  if (text === undefined) throw missing()
-  return text
-}
-
-const keyText = (file: string): Promise<string> =>
-  textOf(file, MOST_KEY, () =>
-    fault('bad-signing-key', `${file}: there is no such file`, 'give the path of a key in PEM'),
-  )
 
 /**
  * Signs a model as OpenSSF Model Signing 1.0 describes it: a Sigstore bundle around a statement that lists all files with their
@@ -217,10 +200,6 @@ export async function checkSignature(
   return { ...checked, problems: [...checked.problems, ...problems], attested: attested === true }
 }
 
-/** The text of a signature. Error: `missing-signature`. */
-const bundleAt = (place: string, shown: string, hint: string): Promise<string> =>
-  textOf(place, MOST_BUNDLE, () => fault('missing-signature', `${shown} has no signature: there is no ${place}`, hint))
-
 /**
  * The list of files that a signature signs, after the signature was checked. Compares no files. `shown`: the model as the user wrote it. Errors: `missing-signature`,
  * `bad-signature`, `bad-signing-key`, `contradiction`.
@@ -268,20 +247,6 @@ async function checkAttestation(
   const files = known ?? (await hashNamed(model, names, own, { signal, progress }))
   const problems = compareSubjects(parsed.value, files, model.isFile)
   return { problems, files: files.length, bytes, attested: problems.length === 0 }
-}
-
-const BOTH = 'give --key or --certificate'
-
-/** The signed payload of a bundle, after its signature was checked. Error: `bad-signature`. */
-async function payloadIn(text: string, { key, certificate }: SignatureOptions, shown: string): Promise<Buffer> {
-  if (key !== undefined && certificate !== undefined)
-    throw fault('contradiction', 'a signature is checked with a key or with a certificate, not with both', BOTH)
-  if (key === undefined && certificate === undefined)
-    throw fault('contradiction', 'a signature can only be checked with a key or a certificate', BOTH)
-  const bundle = parseBundle(text, shown)
-  if (certificate !== undefined)
-    return payloadByCertificate(bundle, trustedCertificates(await keyText(certificate), certificate), shown)
-  return checkedPayload(bundle, publicKeyOf(await keyText(key!), key!), shown)
 }
 
 /** The signature of a model, if there is one where it belongs. */

@@ -8,8 +8,11 @@ import { findLineage, sha256 } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
 import type { Lineage } from '../lineage/types.js'
 import { kindOf } from '../steps/index.js'
+import { inputSignatures, unchecked } from './proof/inputSignatures.js'
 import { findRecipeFolder, inputPlaces } from './proof/places.js'
 import { type ReproduceOptions, reproduce } from './proof/reproduce.js'
+import { trustIn } from './proof/signedLock.js'
+import type { InputSignature } from './proof/trust.js'
 import { isLock, verifyLock } from './proof/verifyLock.js'
 import { checkSignature, type SignatureOptions, signatureBeside } from './signing.js'
 
@@ -35,6 +38,11 @@ export interface Verified {
   readonly reproduced?: boolean
   /** Whether the signature and all signed files are right; absent if no signature was checked. */
   readonly signed?: boolean
+  /**
+   * With `key` or `certificate`: what became of the signature of each model that the lineage or the lock lists. `valid`: the key has signed
+   * all files that the run read. `unchecked`: signed by somebody else. `missing`: not on this machine.
+   */
+  readonly inputs?: Readonly<Record<string, InputSignature>>
   /** Whether signed provenance is right and about these files; absent if there is none, or nobody asked to check signatures. */
   readonly attested?: boolean
   /** Whether there is a lineage: a signature can be checked without one. */
@@ -94,7 +102,9 @@ async function verifyPaced(given: string, options: VerifyOptions & { readonly su
   const recipeFolder = await findRecipeFolder(lineage, folder, options.recipeFolder)
   const places = await inputPlaces(lineage, recipeFolder ?? folder)
   const { problems, ...checked } = await checkFiles(lineage, folder, (model) => places.get(model), options)
-  problems.unshift(...(signature?.problems ?? (await unchecked(given))))
+  problems.unshift(...(signature?.problems ?? (await uncheckedModel(given))))
+  const ofInputs = await inputSignatures(lineage.models, (model) => places.get(model), trustIn(options), options)
+  problems.push(...ofInputs.problems)
   problems.push(...(await givenFiles(lineage, recipeFolder ?? folder, options.signal)))
   problems.push(...(await compareLock(lineage, [recipeFolder, folder, path.dirname(folder), process.cwd()])))
   const reproduced = options.reproduce
@@ -107,18 +117,15 @@ async function verifyPaced(given: string, options: VerifyOptions & { readonly su
     ...(recipeFolder === undefined ? {} : { recipeFolder }),
     ...(reproduced === undefined ? {} : { reproduced }),
     ...signed,
+    ...(ofInputs.inputs ? { inputs: ofInputs.inputs } : {}),
     lineage: true,
   }
 }
 
-/** A warning about a signature that nobody checks. */
-async function unchecked(given: string): Promise<Diagnostic[]> {
+/** A warning if nobody checks the signature of the model itself. */
+async function uncheckedModel(given: string): Promise<Diagnostic[]> {
   const place = await signatureBeside(given)
-  if (place === undefined) return []
-  const message = `${place} was not checked`
-  return [
-    { severity: 'warning', code: 'signature-unchecked', message, hint: 'give the public key of its signer: --key' },
-  ]
+  return place === undefined ? [] : [unchecked(`${place} was not checked`)]
 }
 
 /** Differences of the files that steps read, such as permutations, and of configurations that the recipe gives. */

@@ -1,6 +1,6 @@
 /** Sigstore bundles with a DSSE envelope: reading, writing, signing, checking. */
 import { createPublicKey, sign, verify } from 'node:crypto'
-import { type Fault, fault } from '../core/diagnostics.js'
+import { Fault, fault } from '../core/diagnostics.js'
 import { checked, detailsOf, hintOf, pemOf, type SigningKey } from './keys.js'
 import type { Bundle, Envelope, KeyMaterial } from './types.js'
 
@@ -10,6 +10,12 @@ const IN_TOTO = 'application/vnd.in-toto+json'
 
 export const refused = (shown: string, what: string, hint?: string): Fault =>
   fault('bad-signature', `${shown}: ${what}`, hint ?? 'the signature proves nothing: ask the signer for another one')
+
+/** Another key or certificate than the one given has signed. */
+export class OtherSigner extends Fault {}
+
+export const otherSigner = (shown: string, what: string, hint: string): OtherSigner =>
+  new OtherSigner(refused(shown, what, hint).diagnostics)
 
 /** What is signed: the type and the payload, each with its length (DSSE 1.0, "PAE"). */
 const signedBytes = ({ payloadType, payload }: Pick<Envelope, 'payloadType' | 'payload'>): Buffer =>
@@ -38,16 +44,16 @@ export function signedBundle(statement: string, key: SigningKey): string {
 export function checkedPayload({ envelope, material }: Bundle, key: SigningKey, shown: string): Buffer {
   const other = 'check it with the public key of the signer'
   if (material.kind === 'certificates')
-    throw refused(
+    throw otherSigner(
       shown,
       'was made with a certificate, not with a key',
       'give the certificate of its issuer: --certificate',
     )
   const { hint, pem, details } = material
   if (hint !== '' && hint !== hintOf(key))
-    throw refused(shown, 'was made with another key than the one given (it names the public key)', other)
+    throw otherSigner(shown, 'was made with another key than the one given (it names the public key)', other)
   if (pem !== undefined && pemOf(keyIn(pem, shown).key) !== pemOf(key.key))
-    throw refused(shown, 'was made with another key than the one given (it holds the public key)', other)
+    throw otherSigner(shown, 'was made with another key than the one given (it holds the public key)', other)
   if (details !== undefined && details !== detailsOf(key))
     throw refused(shown, `names the algorithm ${JSON.stringify(details)}, but the key's is ${detailsOf(key)}`)
   return verified(envelope, key, shown)

@@ -1,7 +1,7 @@
 /** Signatures whose key comes with a certificate: a chain from the signer to an issuer that the user trusts. */
 import { X509Certificate } from 'node:crypto'
 import { fault } from '../core/diagnostics.js'
-import { refused, verified } from './bundle.js'
+import { otherSigner, refused, verified } from './bundle.js'
 import { EXTENSION, extensionOf, unchecked } from './extensions.js'
 import { checked } from './keys.js'
 import type { Bundle } from './types.js'
@@ -35,7 +35,7 @@ export function payloadByCertificate(
   shown: string,
 ): Buffer {
   if (material.kind !== 'certificates')
-    throw refused(shown, 'was made with a key and has no certificate', 'give the public key of the signer: --key')
+    throw otherSigner(shown, 'was made with a key and has no certificate', 'give the public key of the signer: --key')
   const chain = material.chain.map((bytes) => {
     const certificate = certificateIn(bytes)
     if (certificate) return certificate
@@ -82,7 +82,7 @@ function checkChain(
     if (!next) break
     current = next
   }
-  throw refused(
+  throw otherSigner(
     shown,
     `the certificate of ${nameOf(signer)} does not lead to one that you trust`,
     'check that the file given with --certificate has the certificate of its issuer',

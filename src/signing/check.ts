@@ -24,12 +24,13 @@ const fileOf = (name: string, { method }: Manifest['serialization']): string =>
 /**
  * Checks that a model has exactly the files of a manifest. Finds files by walking the folder and never opens a name of the manifest,
  * so a path that leads out of the folder is a missing file. `own`: names of the signature and of others that it does not cover.
+ * `only`: the names of the files that count; those that were not signed are then not said to be new.
  */
 export async function checkFiles(
   model: SignedModel,
   manifest: Manifest,
   own: readonly string[],
-  { signal, progress, sumOf }: HashOptions,
+  { signal, progress, sumOf, only }: HashOptions & { readonly only?: ReadonlySet<string> },
 ): Promise<CheckedFiles> {
   const { serialization, resources } = manifest
   const signed = new Map<string, Resource[]>()
@@ -39,12 +40,19 @@ export async function checkFiles(
   const git = GIT_PATHS.filter((one) => !listed(one))
   const found = await filesOf(model, [...serialization.ignored, ...git, ...own])
   const problems: Diagnostic[] = []
-  const known = found.filter((file) => signed.has(file.name))
+  const counts = (name: string): boolean => only?.has(name) ?? true
+  const known = found.filter(({ name }) => signed.has(name) && counts(name))
   const shown = (name: string): string => quote(name === '.' ? model.place : name)
+  const unsigned = found.filter(({ name }) => !signed.has(name) && counts(name))
   // A manifest of pieces has none of a file without bytes.
-  for (const { name, path } of found)
-    if (!signed.has(name) && !(serialization.method === 'shards' && (await isEmpty(path))))
+  const hasNone = async (path: string) => serialization.method === 'shards' && (await isEmpty(path))
+  for (const { name, path } of unsigned)
+    if (!(await hasNone(path)))
       problems.push(problem(`${shown(name)} is not in the signed list of files: it was added after signing`))
+  // What the signer told to ignore is not found, but the run has read it.
+  for (const name of only ?? [])
+    if (!signed.has(name) && !unsigned.some((file) => file.name === name))
+      problems.push(problem(`${shown(name)} is not in the signed list of files`))
   let bytes = 0
   const count = (more: number): void => {
     bytes += more
@@ -57,7 +65,7 @@ export async function checkFiles(
     else if (!areSigned(one.resources, signed.get(one.file.name)!))
       problems.push(problem(`${shown(one.file.name)} differs from the file that was signed`))
   }
-  for (const name of names)
+  for (const name of names.filter(counts))
     if (!there.has(name)) problems.push(problem(`${shown(name)} is missing, or is outside of the model: it was signed`))
   return { problems, files: known.length, bytes }
 }

@@ -127,6 +127,7 @@ import {
   type TensorDifference,
   validate,
   type ValidateOptions,
+  type InputSignature,
   type Verified,
   verify,
   type VerifyOptions,
@@ -289,6 +290,8 @@ export async function verified(lineagePath: string): Promise<boolean> {
   const { path, text, files, attestation }: Signed = await sign('merged', signing)
   const checks: SignatureOptions = { key: 'pub.pem' }
   show(path, text, files, attestation?.path, result.attested, checks.key, result.signed, result.lineage)
+  const states: readonly InputSignature[] = Object.values(result.inputs ?? {})
+  show(...states)
   return result.ok && result.reproduced === true
 }
 

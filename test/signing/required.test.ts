@@ -8,6 +8,7 @@ import { Fault, lock, type PlanOptions, plan, sign, verify } from '../../src/ind
 import { runWith } from '../../src/session/run.js'
 import { inFolder } from '../support/files.js'
 import { openInline } from '../support/pools.js'
+import { terge } from '../support/terge.js'
 
 const RECIPE = 'terge: 1\nmodels: {a: a, b: b.safetensors}\nmerge: {method: linear}\noutput: out.safetensors\n'
 
@@ -113,6 +114,58 @@ test('with requireSigned, a run refuses models without a signature of the key, a
     writeFileSync(at('a/model.safetensors'), changed)
     assert.is(await run(required), "signed-files: a: 'model.safetensors' differs from the file that was signed")
   }))
+
+test('verify checks the signatures of inputs with the key, and says which it did not check', () =>
+  withModels(async ({ folder, recipe, at, sign, run }) => {
+    assert.is(await run({}), 'done')
+    const made = await lock(recipe, { threads: 1 })
+    writeFileSync(made.path, made.text)
+    for (const name of ['out.safetensors', 'recipe.yml.lock', 'a']) await sign(name)
+    const check = async (given: string, key: string | undefined = 'key.pub') => {
+      const found = await verify(at(given), { threads: 1, ...(key === '' ? {} : { key: at(key) }) })
+      const problems = found.problems.map(({ code, message }) => `${code}: ${message.replaceAll(`${folder}/`, '')}`)
+      return { ok: found.ok, inputs: found.inputs, problems }
+    }
+    for (const given of ['out.safetensors', 'recipe.yml.lock'])
+      assert.equal(await check(given), { ok: true, inputs: { a: 'valid', b: 'unsigned' }, problems: [] })
+    const said = (await terge(['verify', 'out.safetensors', '--key', 'key.pub'], folder)).out
+    assert.match(said, /; the signature is valid; signed inputs: a; inputs without a signature: b\n$/)
+
+    await sign('b.safetensors', 'other')
+    const other = 'b (b.safetensors): b.sig: was made with another key than the one given (it names the public key)'
+    for (const given of ['out.safetensors', 'recipe.yml.lock'])
+      assert.equal(await check(given), {
+        ...{ ok: true, inputs: { a: 'valid', b: 'unchecked' } },
+        problems: [`signature-unchecked: ${other}`],
+      })
+    const { problems } = await check('out.safetensors', '')
+    assert.equal(problems, [
+      'signature-unchecked: out.sig was not checked',
+      'signature-unchecked: a (a): its signature was not checked',
+      'signature-unchecked: b (b.safetensors): its signature was not checked',
+    ])
+
+    // The lineage alone would not notice these: the signer did not sign the file that the run read, or something of the bundle differs.
+    const bundle = readFileSync(at('a/model.sig'), 'utf8')
+    const ignoring = await signModelWithout(at, 'config.json')
+    for (const [text, message] of [
+      [ignoring, "signed-files: a (a): 'config.json' is not in the signed list of files"],
+      [bundle.replace(/"sig":"..../, '"sig":"AAAA'), /^bad-signature: a \(a\): model.sig: the signature does not fit/],
+      [bundle.replace('"sig"', '"sog"'), /^bad-signature: a \(a\): model.sig: is not a bundle/],
+    ] as const) {
+      writeFileSync(at('a/model.sig'), text)
+      const found = await check('out.safetensors')
+      assert.equal([found.ok, found.inputs], [false, { a: 'invalid', b: 'unchecked' }])
+      assert.match(found.problems[0]!, message)
+    }
+    writeFileSync(at('a/model.sig'), bundle)
+    rmSync(at('b.safetensors'))
+    assert.equal((await check('out.safetensors')).inputs, { a: 'valid', b: 'missing' })
+  }))
+
+/** The text of a signature of `a` that does not cover a file. */
+const signModelWithout = async (at: Bench['at'], name: string): Promise<string> =>
+  (await sign(at('a'), { key: at('key.pem'), force: true, ignore: [name] })).text
 
 test('a key without something to check, and signatures without a key, are refused', () =>
   withModels(async ({ at, run }) => {

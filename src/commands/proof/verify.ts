@@ -1,6 +1,7 @@
 import { formatSize } from '../../core/sizes.js'
 import { counted } from '../../core/words.js'
-import { toJson } from '../../ui/text.js'
+import type { Verified } from '../../index.js'
+import { printable, toJson } from '../../ui/text.js'
 import { defineCommand } from '../support/command.js'
 import { Args, chosenFormat, Flags, machineFlags, onOff, recipeFolder, resultFlags } from '../support/flags.js'
 import { given } from '../support/options.js'
@@ -12,7 +13,7 @@ export const verify = defineCommand({
   summary: 'Check that files still match a lineage, a lock or a signature.',
   description:
     'Reads the outputs and inputs that the lineage lists and compares their digests. --reproduce also runs the recipe again ' +
-    'and compares every byte. For a lock, compares the models with it. --key checks a signature in the format of OpenSSF Model Signing, also without a lineage. ' +
+    'and compares every byte. For a lock, compares the models with it. --key checks a signature in the format of OpenSSF Model Signing, also without a lineage, and those of inputs. ' +
     'Exits with 1 if anything differs.',
   examples: [
     '<%= config.bin %> verify merged',
@@ -67,7 +68,7 @@ export const verify = defineCommand({
       const what = `${counted(checked.files, 'file')}, ${formatSize(checked.bytes)}`
       const again = result.reproduced === true ? '; a second run produced the same bytes' : ''
       const provenance = result.attested ? ', and the signed provenance is about these files' : ''
-      const signature = result.signed ? `; the signature is valid${provenance}` : ''
+      const signature = result.signed ? `; the signature is valid${provenance}${inputsText(result.inputs)}` : ''
       print(
         ok ? `unchanged: ${what}${again}${signature}` : `${counted(problems.length, 'difference')}; checked ${what}`,
       )
@@ -75,3 +76,19 @@ export const verify = defineCommand({
     return ok ? 0 : 1
   },
 })
+
+const STATES = [
+  ['valid', 'signed inputs'],
+  ['unchecked', 'inputs with a signature that was not checked'],
+  ['unsigned', 'inputs without a signature'],
+  ['missing', 'inputs that are not here'],
+] as const
+
+/** What became of the signatures of inputs. Those that are not valid are reported by themselves. */
+function inputsText(inputs: Verified['inputs'] = {}): string {
+  const texts = STATES.flatMap(([state, words]) => {
+    const names = Object.keys(inputs).filter((name) => inputs[name] === state)
+    return names.length === 0 ? [] : [`; ${words}: ${printable(names.join(', '))}`]
+  })
+  return texts.join('')
+}

@@ -2,7 +2,7 @@
 import { access } from 'node:fs/promises'
 import path from 'node:path'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
-import { type Checkpoint, smallFolderOf } from '../../checkpoints/types.js'
+import type { Checkpoint } from '../../checkpoints/types.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import type { Listener } from '../../execute/events.js'
@@ -26,7 +26,7 @@ interface Planned {
 }
 
 /** Files that say where a model came from. They can be in its lineage. */
-const RECORDS = ['README.md', 'lineage.json']
+export const RECORDS = ['README.md', 'lineage.json']
 
 /**
  * Checks the signatures of a plan's models, and their small files. Errors, with the models' places: `missing-signature`, `bad-signature`,
@@ -66,10 +66,7 @@ export async function signedInputs({ plan, recipe, models }: Planned, trust: Tru
 }
 
 /** A single file is signed beside it, and a folder in it. */
-const signedModelOf = ({ layout, path: place, smallFolder }: Checkpoint) =>
-  layout === 'file' && smallFolder === undefined
-    ? { place, isFile: true }
-    : { place: smallFolder ?? place, isFile: false }
+const signedModelOf = ({ layout, path: place }: Checkpoint) => ({ place, isFile: layout === 'file' })
 
 /** Checks the small files that planning has read, or that an output copies. Error: `signed-files`. */
 async function checkSmall(
@@ -80,7 +77,7 @@ async function checkSmall(
   sums: Sums,
 ): Promise<void> {
   if (signedModelOf(checkpoint).isFile) return
-  const folder = smallFolderOf(checkpoint)
+  const folder = checkpoint.path
   const within = await boundsOf(folder)
   const names = (await smallFilesOf(plan, index, checkpoint)).map(({ name }) => name)
   // What the signer did not sign of these changes no weights.

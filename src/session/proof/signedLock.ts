@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { type Diagnostic, fault } from '../../core/diagnostics.js'
 import { type Lock, parseLock, readLockText } from '../../lineage/lock.js'
 import { signatureBeside, signedList } from '../signing.js'
+import { unchecked } from './inputSignatures.js'
 import type { Trust } from './trust.js'
 
 /** Who must have signed a lock: undefined if nobody must. */
@@ -62,7 +63,5 @@ export async function readSignedLock(file: string, trust: Trust | undefined): Pr
 /** A warning about the signature of a lock that nobody checks. */
 export async function uncheckedLock(file: string): Promise<Diagnostic[]> {
   const place = await signatureBeside(file)
-  if (place === undefined) return []
-  const hint = 'give the public key of its signer: --key'
-  return [{ severity: 'warning', code: 'signature-unchecked', message: `${place} was not checked`, hint }]
+  return place === undefined ? [] : [unchecked(`${place} was not checked`)]
 }

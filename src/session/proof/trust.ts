@@ -17,3 +17,9 @@ export interface SignedList {
 
 /** By model: the signed SHA-256 of its files by name, 64 hexadecimal digits. */
 export type SignedInputs = ReadonlyMap<string, ReadonlyMap<string, string>>
+
+/**
+ * `valid`: signed with the key, as are all files that the run read. `invalid`: there are errors. `unchecked`: somebody else signed it.
+ * `unsigned`: it has no signature. `missing`: it is not on this machine.
+ */
+export type InputSignature = 'valid' | 'invalid' | 'unchecked' | 'unsigned' | 'missing'

@@ -2,12 +2,15 @@
 import path from 'node:path'
 import { isSidecar, isWeights } from '../../checkpoints/sidecarNames.js'
 import type { Diagnostic } from '../../core/diagnostics.js'
+import type { Sums } from '../../execute/hashing/sums.js'
 import { type CheckOptions, checkFiles } from '../../lineage/checkFiles.js'
 import type { LockedFile, LockedModel } from '../../lineage/lock.js'
 import type { Lineage, LineageModel } from '../../lineage/types.js'
 import { type CheckedSignature, checkSignature, type SignatureOptions } from '../signing.js'
+import { inputSignatures } from './inputSignatures.js'
 import { placeOfModel } from './places.js'
 import { readSignedLock, trustIn, uncheckedLock } from './signedLock.js'
+import type { InputSignature } from './trust.js'
 
 /** Whether a path is that of a lock, as `terge lock` names it. */
 export const isLock = (file: string): boolean => /\.ya?ml\.lock$/.test(file)
@@ -17,12 +20,14 @@ export interface VerifiedLock {
   readonly checked: { readonly files: number; readonly bytes: number }
   /** Whether its signature is right; absent if nobody asked. */
   readonly signed?: boolean
+  /** With a key or certificates: what became of the signature of each model. */
+  readonly inputs?: Readonly<Record<string, InputSignature>>
 }
 
 /** Errors: those of reading the lock and of its signature. Differences of models are values. `folder`: that of the recipe. */
 export async function verifyLock(
   file: string,
-  options: SignatureOptions & CheckOptions,
+  options: SignatureOptions & CheckOptions & { readonly sums: Sums },
   folder = path.dirname(path.resolve(file)),
 ): Promise<VerifiedLock> {
   const trust = trustIn(options)
@@ -45,9 +50,11 @@ export async function verifyLock(
   )
   const unsigned: readonly Diagnostic[] =
     (signature satisfies CheckedSignature | undefined)?.problems ?? (await uncheckedLock(file))
+  const ofInputs = await inputSignatures(models, (model) => places.get(model), trust, options)
   return {
-    problems: [...unsigned, ...problems],
+    problems: [...unsigned, ...problems, ...ofInputs.problems],
     checked: { files, bytes },
+    ...(ofInputs.inputs ? { inputs: ofInputs.inputs } : {}),
     ...(signature ? { signed: isSigned === true } : {}),
   }
 }
