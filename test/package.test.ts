@@ -13,6 +13,7 @@ const manifest = json('package.json')
 /** A dependency stays only as long as its reason does. */
 const DEPENDENCIES = {
   '@huggingface/hub': 'files of repositories on the hub',
+  '@huggingface/tokenizers': 'cuts texts into tokens: prompts of mixtures, pieces of other vocabularies',
   '@oclif/core': 'commands: flags, help',
   aws4fetch: 'signatures of requests to S3 stores',
   'cross-spawn': 'starts .cmd programs on Windows without a shell that reads their words',
@@ -27,7 +28,6 @@ const DEVELOPMENT = {
   '@biomejs/biome': 'format and lint',
   '@cyclonedx/cyclonedx-library': 'has the official schemas of CycloneDX and a strict validator, for tests',
   '@huggingface/jinja': 'an independent renderer of chat templates in tests',
-  '@huggingface/tokenizers': 'an independent reader of tokenizers in tests',
   '@types/cross-spawn': 'types of cross-spawn',
   '@types/node': 'types of Node',
   ajv: 'compiles the recipe schema to a validator while building',

@@ -1,0 +1,120 @@
+/**
+ * Texts to token ids, by the JavaScript library of Hugging Face. Where it differs from the library in Rust, which models are trained
+ * with, the tokenizer's document is rewritten to what both do alike; where that is not possible, the tokenizer or the text is refused.
+ */
+import { runInNewContext } from 'node:vm'
+import { fault } from '../core/diagnostics.js'
+import { encodable, type Traits } from './encodable.js'
+import { readTokenizer } from './read.js'
+import type { Tokenizer, TokenizerFiles } from './types.js'
+import { cutUnigram } from './unigram.js'
+
+/** A prompt is short; a piece of a vocabulary is shorter. In UTF-16 units. */
+const LONGEST_TEXT = 1_000_000
+/** The tokenizer's patterns are untrusted, and a pattern can take forever. */
+const MILLISECONDS = 60_000
+
+export interface Encoder {
+  readonly tokenizer: Tokenizer
+  /**
+   * The ids of each text. No special tokens are added; the text of a special token counts as that token. An empty text has none.
+   * Error: `bad-tokenizer`, for a text that the libraries could cut differently.
+   */
+  ids(texts: readonly string[]): readonly (readonly number[])[]
+}
+
+/**
+ * What cuts texts as the tokenizer in `files` does, which needs its tokenizer.json. `shown`: the model's name. Error: `bad-tokenizer`.
+ */
+export async function openEncoder(files: TokenizerFiles, shown: string): Promise<Encoder> {
+  const tokenizer = readTokenizer(files, shown)
+  const refuse = (what: string, hint: string): never => {
+    throw fault('bad-tokenizer', `${shown}: ${what}`, hint)
+  }
+  if (tokenizer.document === undefined)
+    return refuse(
+      'texts are cut into tokens only with a tokenizer.json, which it lacks',
+      'save its tokenizer.json: AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…)',
+    )
+  const { document, traits } = encodable(tokenizer, (what) =>
+    refuse(
+      `terge cannot cut texts with this tokenizer: ${what}`,
+      'use ids from another tool, or a model with another tokenizer',
+    ),
+  )
+  const { Tokenizer: Library } = await import('@huggingface/tokenizers')
+  const library = limited(() => new Library(document, {}), refuse)
+  if (library.model && tokenizer.scores) Object.assign(library.model, { tokenize: cutUnigram(...scoresOf(tokenizer)) })
+  const idsOf = (tokens: readonly string[], text: string): readonly number[] =>
+    tokens.map((token) => {
+      const id = tokenizer.ids.get(token) ?? traits.unknownId
+      if (id === undefined || (traits.fusesUnknown && token === traits.unknown))
+        return refuse(`the text ${quoted(text)} has characters that the vocabulary lacks`, 'change the text')
+      return id
+    })
+  return {
+    tokenizer,
+    ids(texts) {
+      for (const text of texts) {
+        const reason = unclear(text, tokenizer, traits)
+        if (reason !== undefined) refuse(`the text ${quoted(text)} ${reason}`, 'change the text')
+      }
+      const cut = limited(() => texts.map((text) => library.tokenize(text)), refuse)
+      return cut.map((tokens, at) => idsOf(tokens, texts[at]!))
+    },
+  }
+}
+
+/** Scores by piece, and that of a character that no piece has. */
+function scoresOf({ pieces, scores }: Tokenizer): [Map<string, number>, number] {
+  let least = 0
+  for (const score of scores!) least = Math.min(least, score)
+  return [new Map([...pieces].map(([piece, id]) => [piece, asRead(scores![id]!)])), least - 10]
+}
+
+/**
+ * A number as the library in Rust reads its text: all digits as an integer, divided by a power of ten, rounded twice. The last bit
+ * decides between cuts of the same pieces in another order.
+ */
+function asRead(score: number): number {
+  const [, sign, whole, part = ''] = /^(-?)(\d+)(?:\.(\d+))?$/.exec(String(score)) ?? []
+  if (whole === undefined || part.length > 22) return score
+  const value = Number(whole + part) / 10 ** part.length
+  return sign === '-' ? -value : value
+}
+
+/** The result of untrusted work that ends in time: V8 stops even a pattern that backtracks. */
+function limited<T>(work: () => T, refuse: (what: string, hint: string) => never): T {
+  const box: { result?: T } = {}
+  const fill = () => {
+    box.result = work()
+  }
+  try {
+    runInNewContext('work()', { work: fill }, { timeout: MILLISECONDS })
+  } catch (error) {
+    const { message } = error as Error
+    refuse(`its tokenizer.json: ${message.slice(0, 200)}`, 'correct the file, or name another tokenizer')
+  }
+  return box.result as T
+}
+
+const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
+
+/** Why two libraries could cut a text differently; undefined if they agree. */
+function unclear(text: string, { added }: Tokenizer, traits: Traits): string | undefined {
+  if (text.length > LONGEST_TEXT) return `has more than ${LONGEST_TEXT} characters`
+  if (/\p{Cs}/u.test(text)) return 'is not valid Unicode'
+  const odd = /\uFEFF|\u0085|[\u1AC0-\u1AFF]|[\u{1F8B0}-\u{1F8FF}]|\p{Cn}/u.exec(text)?.[0]
+  if (odd !== undefined)
+    return `has ${point(odd)}, a character of which libraries do not agree whether it is a space or a letter`
+  const changed = traits.lowers ? /[Σİ]|[\u{20000}-\u{3FFFF}]/u.exec(text)?.[0] : undefined
+  if (changed !== undefined) return `has ${point(changed)}, which libraries do not write alike in small letters`
+  const found = added.find(
+    ({ content, flags }) =>
+      (flags.single_word || (traits.marksFirst && flags.normalized && traits.normalizes)) && text.includes(content),
+  )
+  return found && `has the added token ${quoted(found.content)}, which counts there only in some places`
+}
+
+const point = (character: string): string =>
+  `U+${character.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}`
