@@ -171,6 +171,13 @@ test('names that need care give valid documents', () =>
     await refuseInvalid(text, '1.6', 'odd names')
     assert.not.match(text, '"url": "javascript:')
     assert.is((JSON.parse(text) as Document).metadata.component.name, 'a b%')
+
+    // Halves of characters, and texts that are longer than the standard allows.
+    const far = { ...published.models.a!, index: 8, reference: 's3://bucket/a\ud800', revision: 'x'.repeat(2000) }
+    const damaged = { ...published, terge: `1\udfff${'0'.repeat(2000)}`, models: { ...published.models, far } }
+    writeFileSync(file, lineageText(damaged))
+    await refuseInvalid(await report(file, 'cyclonedx'), '1.6', 'damaged names')
+    assert.match(await report(file, 'slsa'), 's3://bucket/a%EF%BF%BD')
   }))
 
 test('the hub’s words become SPDX identifiers that there are', () => {

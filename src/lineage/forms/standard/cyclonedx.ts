@@ -3,7 +3,17 @@ import { createHash } from 'node:crypto'
 import { commonLicense, groupedTerms, termsText } from '../../history/terms.js'
 import type { Ancestor } from '../../history/types.js'
 import type { Lineage, LineageFile } from '../../types.js'
-import { addressOf, builderOf, commitOf, filesRead, modelsInOrder, purlOf, repositoryOf, sha256Of } from './identity.js'
+import {
+  addressOf,
+  addressPart,
+  builderOf,
+  commitOf,
+  filesRead,
+  modelsInOrder,
+  purlOf,
+  repositoryOf,
+  sha256Of,
+} from './identity.js'
 import { type StandardLicense, standardLicense } from './licenses.js'
 import { methodsOf, valueTexts } from './method.js'
 
@@ -90,11 +100,14 @@ function filesOf(
   return { ...(components.length > 0 ? { components } : {}), own: [] }
 }
 
+/** What the standard allows, in characters. */
+const LONGEST_VERSION = 1024
+
 type Input = Pick<Ancestor, 'name' | 'model'> & { readonly origin: Ancestor['origin'] | undefined }
 
 /** An input with its own inputs. `shown`: by digest of a lineage, the input that has its inputs in full. */
 function ancestor({ name, model, origin }: Input, ref: string, shown: Map<string, string>): Component {
-  const commit = commitOf(model)
+  const version = commitOf(model) ?? model.revision
   const purl = purlOf(model)
   const [group, short] = repositoryOf(model)?.split('/') ?? []
   const { own, ...files } = filesOf(filesRead(model), ref)
@@ -109,7 +122,7 @@ function ancestor({ name, model, origin }: Input, ref: string, shown: Map<string
     'bom-ref': ref,
     ...(group === undefined ? {} : { group }),
     name: short ?? model.reference,
-    ...((commit ?? model.revision) === undefined ? {} : { version: commit ?? model.revision! }),
+    ...(version === undefined || version.length > LONGEST_VERSION ? {} : { version }),
     ...licensesOf(standardLicense(model.license, model)),
     ...files,
     ...(purl === undefined ? {} : { purl }),
@@ -118,6 +131,7 @@ function ancestor({ name, model, origin }: Input, ref: string, shown: Map<string
     properties: [
       property('name', name),
       property('reference', model.reference),
+      ...(version === undefined || version.length <= LONGEST_VERSION ? [] : [property('revision', version)]),
       ...own,
       ...(model.quantized ?? []).map((text) => property('quantized', text)),
       ...(model.lineage === undefined ? [] : [property('lineage', model.lineage)]),
@@ -192,7 +206,7 @@ function subject(lineage: Lineage, { name, lineageFile, ancestors }: CycloneDxOp
     externalReferences: [
       {
         type: 'build-meta',
-        url: encodeURIComponent(lineageFile.name),
+        url: addressPart(lineageFile.name),
         comment: 'lineage of terge: how each tensor was made',
         ...hashesOf(lineageFile.digest.slice('sha256:'.length)),
       },
@@ -233,7 +247,12 @@ export function cyclonedxText(lineage: Lineage, options: CycloneDxOptions): stri
     bomFormat: 'CycloneDX',
     specVersion: version,
   }
-  const builder: Component = { type: 'application', name: 'terge', version: lineage.terge, purl: builderOf(lineage) }
+  const builder: Component = {
+    type: 'application',
+    name: 'terge',
+    version: lineage.terge.slice(0, LONGEST_VERSION),
+    purl: builderOf(lineage),
+  }
   const rest = {
     lifecycles: [{ phase: 'build' }],
     tools: { components: [builder] },

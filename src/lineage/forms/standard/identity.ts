@@ -2,6 +2,9 @@
 import { hubParts, s3Parts } from '../../../language/names.js'
 import type { Lineage, LineageFile, LineageModel } from '../../types.js'
 
+/** A part of an address. Halves of characters, which damaged names have, become the mark for what is no character. */
+export const addressPart = (text: string): string => encodeURIComponent(Buffer.from(text).toString())
+
 /** The commit of a model on the hub, in lower case. Undefined for other models and other revisions. */
 export function commitOf({ reference, revision }: Pick<LineageModel, 'reference' | 'revision'>): string | undefined {
   const commit = revision?.toLowerCase()
@@ -17,7 +20,7 @@ export function purlOf(model: Pick<LineageModel, 'reference' | 'revision'>): str
   const repository = repositoryOf(model)
   if (repository === undefined) return undefined
   const commit = commitOf(model)
-  const name = repository.split('/').map(encodeURIComponent).join('/')
+  const name = repository.split('/').map(addressPart).join('/')
   return `pkg:huggingface/${name}${commit === undefined ? '' : `@${commit}`}`
 }
 
@@ -29,7 +32,7 @@ export function addressOf(model: Pick<LineageModel, 'reference' | 'revision'>): 
     return `https://huggingface.co/${repository}${commit === undefined ? '' : `/tree/${commit}`}`
   }
   const s3 = s3Parts(model.reference)
-  return s3 && `s3://${s3.bucket}/${s3.key.split('/').map(encodeURIComponent).join('/')}`
+  return s3 && `s3://${s3.bucket}/${s3.key.split('/').map(addressPart).join('/')}`
 }
 
 /** The address of a file of a model on the hub. */
@@ -37,7 +40,7 @@ export function fileAddress(model: Pick<LineageModel, 'reference' | 'revision'>,
   const repository = repositoryOf(model)
   const commit = commitOf(model)
   if (repository === undefined || commit === undefined) return undefined
-  return `https://huggingface.co/${repository}/resolve/${commit}/${name.split('/').map(encodeURIComponent).join('/')}`
+  return `https://huggingface.co/${repository}/resolve/${commit}/${name.split('/').map(addressPart).join('/')}`
 }
 
 /** The SHA-256 of a whole file, 64 hexadecimal digits; undefined if the lineage does not have it. */
@@ -57,7 +60,7 @@ export function filesRead({ files, beside = [] }: Pick<LineageModel, 'files' | '
 }
 
 /** The npm package that made a lineage. */
-export const builderOf = ({ terge }: Pick<Lineage, 'terge'>): string => `pkg:npm/terge@${encodeURIComponent(terge)}`
+export const builderOf = ({ terge }: Pick<Lineage, 'terge'>): string => `pkg:npm/terge@${addressPart(terge)}`
 
 /** The files of outputs and inputs without a SHA-256, as `NAME` and `MODEL: NAME`. */
 export const unhashed = ({ output, models }: Pick<Lineage, 'output' | 'models'>): string[] => [

@@ -4,6 +4,7 @@ import { listOf } from '../../compare.js'
 import type { Lineage, LineageFile, LineageModel } from '../../types.js'
 import {
   addressOf,
+  addressPart,
   builderOf,
   commitOf,
   fileAddress,
@@ -32,7 +33,7 @@ interface ResourceDescriptor {
 function dependency(name: string, model: LineageModel, file: LineageFile): ResourceDescriptor {
   const purl = purlOf(model)
   const address = addressOf(model)
-  const path = file.name.split('/').map(encodeURIComponent).join('/')
+  const path = file.name.split('/').map(addressPart).join('/')
   const uri =
     purl === undefined ? address && (address.endsWith(`/${path}`) ? address : `${address}/${path}`) : `${purl}#${path}`
   const location = fileAddress(model, file.name)
