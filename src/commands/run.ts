@@ -1,5 +1,15 @@
 import { defineCommand } from './support/command.js'
-import { Args, chosenFormat, Flags, licenses, mergekitFlags, onOff, runFlags, set, setOf } from './support/flags.js'
+import {
+  Args,
+  chosenFormat,
+  Flags,
+  licenses,
+  mergekitFlags,
+  runFlags,
+  set,
+  setOf,
+  trustFlags,
+} from './support/flags.js'
 import { given } from './support/options.js'
 import { partFlags, performPart, refuseMixed } from './support/parts.js'
 import { perform, showLicenses, startEarly } from './support/perform.js'
@@ -31,17 +41,7 @@ export const run = defineCommand({
     }),
     set,
     ...mergekitFlags,
-    locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
-    key: Flags.string({
-      description:
-        'public key in PEM that the lock (with --locked) or the models (--require-signed-models) must be signed with',
-      helpValue: 'FILE',
-    }),
-    certificate: Flags.string({
-      description: 'certificates in PEM that their signatures must lead to, in place of --key',
-      helpValue: 'FILE',
-    }),
-    'require-signed-models': onOff('refuse models whose files are not signed with --key, or by --certificate'),
+    ...trustFlags,
     licenses,
     ...partFlags,
     ...runFlags,

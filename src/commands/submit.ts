@@ -6,10 +6,21 @@ import { printable } from '../ui/text.js'
 import { ENGINES } from './cluster/engines.js'
 import { WRITTEN } from './cluster/fill.js'
 import { handOver } from './cluster/handOver.js'
-import type { Job } from './cluster/types.js'
+import type { Job, JobText } from './cluster/types.js'
 import { defineCommand } from './support/command.js'
 import { replaceText, writeText } from './support/files.js'
-import { Args, digestsFlag, Flags, machineFlags, onOff, runFlags, set } from './support/flags.js'
+import {
+  Args,
+  digestsFlag,
+  Flags,
+  machineFlags,
+  mergekitFlags,
+  onOff,
+  runFlags,
+  set,
+  setOf,
+  trustFlags,
+} from './support/flags.js'
 import { given } from './support/options.js'
 import { complain, print } from './support/print.js'
 
@@ -49,6 +60,8 @@ export const submit = defineCommand({
       description: 'output path or address; overrides the recipe’s',
     }),
     set,
+    ...mergekitFlags,
+    ...trustFlags,
     work: Flags.string({
       helpValue: 'PLACE',
       description:
@@ -57,7 +70,6 @@ export const submit = defineCommand({
     ...machineFlags,
     disk: runFlags.disk,
     'no-models': onOff('check only the text of the recipe, because its models are not on this machine'),
-    locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
     force: runFlags.force,
     'allow-commands': runFlags['allow-commands'],
     'no-sync': runFlags['no-sync'],
@@ -67,6 +79,17 @@ export const submit = defineCommand({
       description: 'digests in the lineage: full (default: with the SHA-256 of every file), or fast',
     })(),
     sha256: runFlags.sha256,
+    checksums: runFlags.checksums,
+  },
+  refused: {
+    part: 'remove it: each job gets the part that it does',
+    finish: 'remove it: the last job gets it',
+    resume: 'remove it: jobs that are preempted continue by themselves',
+    'no-digests': 'remove it: parts are recognized by digests',
+    'dry-run': 'use terge plan; terge submit only writes a file, unless --submit is given',
+    licenses: 'use terge plan --licenses',
+    format: 'remove it: the jobs write text into their logs',
+    json: 'remove it: the jobs write text into their logs',
   },
   async execute({ args, flags }) {
     const { extension, write, submit, elsewhere, seesFiles } = ENGINES[flags.engine]
@@ -82,11 +105,14 @@ export const submit = defineCommand({
       parts,
       ...passed(flags),
       options,
-      texts: files ? [] : await textsOf(args.recipe, flags.locked),
+      trust: trustOf(flags),
+      texts: files ? [] : await textsOf(args.recipe, flags),
     })
     const { checkParts } = await import('../index.js')
     const { diagnostics, notes } = await checkParts(args.recipe, parts, {
-      ...given({ output: flags.output, set: flags.set, work: flags.work }),
+      ...given({ output: flags.output, set: setOf(flags), work: flags.work }),
+      ...given({ key: flags.key, certificate: flags.certificate }),
+      ...{ requireSigned: flags['require-signed-models'], checksums: flags.checksums, digests: digestsOf(flags) },
       ...given({ threads: flags.threads, memory: flags.memory }),
       models: !flags['no-models'],
       ...{ locked: flags.locked, strict: flags.strict, force: flags.force, elsewhere, files },
@@ -104,9 +130,10 @@ export const submit = defineCommand({
   },
 })
 
-interface Passed {
+type SetFlags = Parameters<typeof setOf>[0]
+
+interface Passed extends SetFlags {
   readonly output?: string | undefined
-  readonly set?: readonly string[] | undefined
   readonly work?: string | undefined
   readonly threads?: number | undefined
   readonly memory?: number | undefined
@@ -118,22 +145,24 @@ interface Passed {
   readonly strict: boolean
   readonly digests?: 'full' | 'fast' | undefined
   readonly sha256: boolean
+  readonly checksums: boolean
+  readonly key?: string | undefined
+  readonly certificate?: string | undefined
+  readonly 'require-signed-models': boolean
 }
 
 /** The flags that the jobs are given. */
 function passed(flags: Passed): { readonly flags: readonly string[]; readonly last: readonly string[] } {
-  const { output, set = [], work, threads, memory, disk, digests, sha256 } = flags
-  // Refuses flags that contradict each other.
-  digestsFlag({ digests, sha256, 'no-digests': false })
+  const { output, work, threads, memory, disk, digests, sha256, checksums } = flags
   const values = Object.entries({ output, work, threads, memory, disk, digests })
-  const switches = ['locked', 'force', 'allow-commands', 'no-sync', 'strict'] as const
+  const switches = ['locked', 'require-signed-models', 'force', 'allow-commands', 'no-sync', 'strict'] as const
   return {
     flags: [
       ...values.flatMap(([name, value]) => (value === undefined ? [] : [`--${name}=${value}`])),
-      ...set.map((one) => `--set=${one}`),
+      ...setOf(flags).map((one) => `--set=${one}`),
       ...switches.flatMap((name) => (flags[name] ? [`--${name}`] : [])),
     ],
-    last: sha256 ? ['--sha256'] : [],
+    last: [...(sha256 ? ['--sha256'] : []), ...(checksums ? ['--checksums'] : [])],
   }
 }
 
@@ -149,17 +178,42 @@ function optionsOf(written: readonly string[]): ReadonlyMap<string, string> {
   )
 }
 
+/** The digests of the jobs. Error: `bad-flag` for flags that contradict each other. */
+const digestsOf = ({ digests, sha256 }: Pick<Passed, 'digests' | 'sha256'>) =>
+  digestsFlag({ digests, sha256, 'no-digests': false })
+
+/** What signatures are checked with. Error: `bad-flag`. */
+function trustOf({ key, certificate }: Pick<Passed, 'key' | 'certificate'>): Job['trust'] {
+  if (key !== undefined && certificate !== undefined)
+    throw fault('bad-flag', '--key and --certificate cannot be used together', 'remove one of them')
+  if (key !== undefined) return { flag: 'key', file: key }
+  return certificate === undefined ? undefined : { flag: 'certificate', file: certificate }
+}
+
 /** Error: those of a file that cannot be read. */
-async function textsOf(recipe: string, locked: boolean): Promise<Job['texts']> {
-  const names = locked ? [recipe, `${recipe}.lock`] : [recipe]
+async function textsOf(recipe: string, flags: Pick<Passed, 'locked' | 'key' | 'certificate'>): Promise<Job['texts']> {
+  const trusted = trustOf(flags)
+  const files: readonly (readonly [JobText['suffix'], string])[] = [
+    ['', recipe],
+    ...(flags.locked ? ([['.lock', `${recipe}.lock`]] as const) : []),
+    ...(flags.locked && trusted ? ([['.lock.sig', `${recipe}.lock.sig`]] as const) : []),
+    ...(trusted ? ([['.pem', trusted.file]] as const) : []),
+  ]
   return Promise.all(
-    names.map(async (name) => {
+    files.map(async ([suffix, name]) => {
       const text = await readFile(name, 'utf8').catch(() => {
-        throw fault('missing-recipe', `${name} cannot be read`, 'check the path; terge lock writes the lock')
+        throw fault('missing-recipe', `${name} cannot be read`, HINTS[suffix])
       })
-      return { name, text }
+      return { suffix, text }
     }),
   )
+}
+
+const HINTS: Readonly<Record<JobText['suffix'], string>> = {
+  '': 'check the path',
+  '.lock': 'terge lock writes the lock',
+  '.lock.sig': 'terge sign signs the lock',
+  '.pem': 'give the path of a public key or of certificates in PEM',
 }
 
 /** Whether a file is one that this command wrote. */

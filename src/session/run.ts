@@ -201,7 +201,7 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
 }
 
 /** Error: `contradiction`, for what needs digests that the run does not compute. */
-function refuseDigests({ plan, lock, signed }: Prepared, digests: Digests): void {
+export function refuseDigests({ plan, lock, signed }: Prepared, digests: Digests): void {
   if (digests !== 'full' && plan.outputs.some(({ checksums }) => checksums))
     throw fault('contradiction', `checksums need digests that are full, not ${digests}`, 'remove --digests')
   if (signed && digests !== 'full')

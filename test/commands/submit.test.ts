@@ -1,5 +1,6 @@
 /** Jobs of clusters: the script for Slurm with a Slurm that only notes, and the fields of the JobSet for Kubernetes. */
 import { execFileSync } from 'node:child_process'
+import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
@@ -7,9 +8,10 @@ import * as assert from 'uvu/assert'
 import { parse, parseAllDocuments } from 'yaml'
 import { ENGINES } from '../../src/commands/cluster/engines.js'
 import type { Job } from '../../src/commands/cluster/types.js'
+import { run } from '../../src/commands/run.js'
 import { submit } from '../../src/commands/submit.js'
 import { Fault } from '../../src/core/diagnostics.js'
-import { checkParts, plan, runPart } from '../../src/index.js'
+import { checkParts, plan, runPart, sign } from '../../src/index.js'
 import { f32, inFolder, writeModel } from '../support/files.js'
 import { terge } from '../support/terge.js'
 
@@ -23,7 +25,7 @@ const job = (more: Partial<Job> = {}): Job => ({
   flags: [`--set=${ODD}`],
   last: ['--sha256'],
   options: new Map(),
-  texts: [{ name: `${ODD}.yml`, text: ODD }],
+  texts: [{ suffix: '', text: ODD }],
   ...more,
 })
 
@@ -380,6 +382,106 @@ test('terge submit writes a file, and replaces only its own', () =>
     writeFileSync(script, 'mine')
     assert.is((await refused(recipe, ...again)).code, 'file-exists')
     assert.is(readFileSync(script, 'utf8'), 'mine')
+  }))
+
+/** What each flag of `terge run` becomes: words of all jobs, words of the last one, or an error with this hint. */
+const RUN_FLAGS: Readonly<Record<string, readonly [given: string[], found: string | RegExp, last?: true]>> = {
+  output: [['-o', 'other.safetensors'], '--output=other.safetensors'],
+  set: [['--set', 'merge.weights.a=0.25'], '--set=merge.weights.a=0.25'],
+  'random-seed': [['--random-seed', '7'], '--set=random_seed=7'],
+  'out-shard-size': [['--out-shard-size', '5B'], '--set=out_shard_size=5GB'],
+  locked: [['--locked', '--key', 'key.pub'], '--locked'],
+  key: [['--locked', '--key', 'key.pub'], '--key=key.pub'],
+  certificate: [['--locked', '--certificate', 'ca.pem'], '--certificate=ca.pem'],
+  'require-signed-models': [['--require-signed-models', '--key', 'key.pub'], '--require-signed-models'],
+  work: [['--work', 'meet'], '--work=meet'],
+  threads: [['--threads', '3'], '--threads=3'],
+  memory: [['--memory', '2GB'], '--memory=2000000000'],
+  disk: [['--disk', '2GB'], '--disk=2000000000'],
+  force: [['--force'], '--force'],
+  'allow-commands': [['--allow-commands'], '--allow-commands'],
+  'no-sync': [['--no-sync'], '--no-sync'],
+  strict: [['--strict'], '--strict'],
+  digests: [['--digests', 'fast'], '--digests=fast'],
+  sha256: [['--sha256'], '--sha256', true],
+  checksums: [['--checksums'], '--checksums', true],
+  part: [['--part', '0/2'], /^remove it: each job gets the part/],
+  finish: [['--finish'], /^remove it: the last job/],
+  resume: [['--resume'], /continue by themselves/],
+  'no-digests': [['--no-digests'], /recognized by digests/],
+  'dry-run': [['--dry-run'], /terge plan/],
+  licenses: [['--licenses'], /terge plan --licenses/],
+  format: [['--format', 'json'], /logs/],
+  json: [['--json'], /logs/],
+}
+
+test('every flag of terge run is given to the jobs, or refused with a reason', () =>
+  inFolder(async (folder) => {
+    assert.equal(Object.keys(RUN_FLAGS).sort(), Object.keys(run.flags).sort())
+    const recipe = smallModels(folder)
+    writeFileSync(recipe, RECIPE.replace('output: out.safetensors', 'output: {path: out}'))
+    const script = path.join(folder, 'script')
+    for (const [name, [given, found, last]] of Object.entries(RUN_FLAGS)) {
+      const argv = [recipe, '--engine', 'slurm', '--parts', '2', '--no-models', '--script', script, ...given]
+      if (found instanceof RegExp) {
+        const { code, message, hint = '' } = await refused(...argv)
+        assert.equal([code, message], ['bad-flag', `--${name} cannot be used with terge submit`])
+        assert.match(hint, found)
+        continue
+      }
+      assert.is(await submit.run(argv), 0, name)
+      const text = readFileSync(script, 'utf8')
+      assert.is(text.split(`'${found}'`).length, 2, name)
+      const line = text.split('\n').find((one) => one.includes(`'${found}'`))!
+      assert.is(line.includes('--finish'), last === true, line)
+    }
+    assert.match((await refused(recipe, '--engine', 'slurm', '--parts', '2', '--digests', 'none')).message, 'not ')
+  }))
+
+test('keys of signatures come to pods without a volume, and what they check is checked before', () =>
+  inFolder(async (folder) => {
+    const recipe = smallModels(folder)
+    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const at = (name: string): string => path.join(folder, name)
+    writeFileSync(at('key.pem'), privateKey.export({ type: 'sec1', format: 'pem' }))
+    writeFileSync(at('key.pub'), publicKey.export({ type: 'spki', format: 'pem' }))
+    const slurm = [recipe, '--engine', 'slurm', '--parts', '2', '--script', at('script'), '--key', at('key.pub')]
+    assert.is((await refused(...slurm)).code, 'contradiction')
+    assert.is((await refused(...slurm, '--require-signed-models')).code, 'missing-signature')
+    for (const name of ['a', 'b']) {
+      const signed = await sign(at(`${name}.safetensors`), { key: at('key.pem') })
+      writeFileSync(signed.path, signed.text)
+    }
+    assert.is((await refused(...slurm, '--require-signed-models', '--digests', 'fast')).code, 'contradiction')
+    assert.is(await submit.run([...slurm, '--require-signed-models']), 0)
+    assert.is((await refused(...slurm.slice(0, -2), '--checksums', '--digests', 'fast')).code, 'contradiction')
+
+    for (const end of ['.lock', '.lock.sig']) writeFileSync(`${recipe}${end}`, end)
+    writeFileSync(
+      recipe,
+      RECIPE.replace('a: a.safetensors, b: b.safetensors', 'a: hf:org/a, b: hf:org/b').replace('out.', 'hf:org/out.'),
+    )
+    const pods = [
+      recipe,
+      '--engine',
+      'kubernetes',
+      '--parts',
+      '2',
+      '--script',
+      at('pods'),
+      '--no-models',
+      '--work',
+      's3://bucket/w',
+    ]
+    const more = ['--option', 'image=x', '--locked', '--key', at('key.pub'), '--output', 'hf:org/out']
+    assert.is(await submit.run([...pods, ...more]), 0)
+    const [found, map] = parseAllDocuments(readFileSync(at('pods'), 'utf8'), { merge: true }).map(
+      (one) => one.toJS() as unknown,
+    ) as [JobSet, { readonly data: Readonly<Record<string, string>> }]
+    assert.equal(Object.keys(map.data), ['r.yml', 'r.yml.lock', 'r.yml.lock.sig', 'r.yml.pem'])
+    assert.is(map.data['r.yml.pem'], readFileSync(at('key.pub'), 'utf8'))
+    for (const { template } of found.spec.replicatedJobs)
+      assert.ok(template.spec.template.spec.containers[0]!.args.includes('--key=./r.yml.pem'))
   }))
 
 test('terge submit refuses what the jobs would refuse, and writes nothing', () =>

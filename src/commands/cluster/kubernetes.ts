@@ -3,7 +3,7 @@ import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { fill, nameOf, yaml } from './fill.js'
-import type { Engine, Job } from './types.js'
+import { type Engine, type Job, trustWords } from './types.js'
 
 const OPTIONS = ['image', 'claim', 'mount', 'secret', 'account', 'cpu', 'memory', 'disk'] as const
 
@@ -25,7 +25,9 @@ export const argo: Engine = {
   seesFiles: (options) => options.has('claim'),
   submit: (file) => ['kubectl', 'apply', '-f', file],
   write: (job) => {
-    const odd = [job.recipe, ...job.flags, ...job.options.values()].find((word) => word.includes('{{'))
+    const odd = [job.recipe, ...job.flags, ...trustWords(job), ...job.options.values()].find((word) =>
+      word.includes('{{'),
+    )
     if (odd !== undefined)
       throw fault('bad-flag', `Argo would replace what is between braces in ${quote(odd)}`, 'write it without {{')
     return write(job, 'argo', `{{inputs.parameters.index}}/${job.parts}`, (word) => word.replaceAll('$', '$$$$'))
@@ -33,12 +35,13 @@ export const argo: Engine = {
 }
 
 function write(job: Job, template: string, part: string, literal: (word: string) => string): string {
-  const { parts, flags, last, options, texts } = job
+  const { parts, last, options, texts } = job
   refuseOptions(options)
   const claim = options.get('claim')
   const mount = claim === undefined ? ALONE : (options.get('mount') ?? '/data')
   const name = nameOf(job.recipe)
   const recipe = claim === undefined ? `./${keyOf(job.recipe)}` : job.recipe
+  const flags = [...job.flags, ...trustWords(job, claim === undefined ? `${recipe}.pem` : undefined)]
   const volume =
     claim === undefined
       ? { name: 'recipe', configMap: { name: `${name}-recipe` } }
@@ -66,7 +69,7 @@ function write(job: Job, template: string, part: string, literal: (word: string)
     part: words('--part', part),
     finish: words('--finish', ...last),
   })
-  return claim === undefined ? `${filled}---\n${configMap(`${name}-recipe`, texts)}` : filled
+  return claim === undefined ? `${filled}---\n${configMap(`${name}-recipe`, keyOf(job.recipe), texts)}` : filled
 }
 
 /** Error: `bad-flag` for an option that does not exist; `missing-flag`. */
@@ -97,15 +100,14 @@ const keyOf = (file: string): string => {
 /** In bytes. Kubernetes stores at most so much. */
 const MOST_TEXT = 2 ** 20
 
-function configMap(name: string, texts: Job['texts']): string {
+function configMap(name: string, key: string, texts: Job['texts']): string {
   const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0)
   if (bytes > MOST_TEXT)
     throw fault(
       'bad-flag',
-      `the recipe is too large for a ConfigMap: ${bytes} bytes`,
+      `the recipe and its other files are too large for a ConfigMap: ${bytes} bytes`,
       'put it on a volume, and name its claim: --option claim=NAME',
     )
-  const key = keyOf(texts[0]!.name)
-  const data = Object.fromEntries(texts.map(({ text }, index) => [index === 0 ? key : `${key}.lock`, text]))
+  const data = Object.fromEntries(texts.map(({ suffix, text }) => [`${key}${suffix}`, text]))
   return fill('recipe', { name: yaml(name), data: yaml(data) })
 }

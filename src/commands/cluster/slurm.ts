@@ -2,14 +2,15 @@
 import { fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { fill, nameOf, shell } from './fill.js'
-import type { Engine } from './types.js'
+import { type Engine, trustWords } from './types.js'
 
 export const slurm: Engine = {
   extension: '.slurm.sh',
   elsewhere: false,
   seesFiles: () => true,
   submit: (file) => ['bash', file],
-  write({ recipe, folder, program, parts, flags, last, options }) {
+  write(job) {
+    const { recipe, folder, program, parts, flags, last, options } = job
     const odd = [...options.keys()].find((name) => !/^[a-z][a-z0-9-]*$/.test(name))
     if (odd !== undefined)
       throw fault('bad-flag', `--option ${quote(odd)} is not a flag of sbatch`, 'write partition=NAME')
@@ -19,7 +20,7 @@ export const slurm: Engine = {
       name: shell(nameOf(recipe)),
       parts: String(parts),
       options: given.join(' '),
-      run: [...program, 'run', ...flags].map(shell).join(' '),
+      run: [...program, 'run', ...flags, ...trustWords(job)].map(shell).join(' '),
       recipe: shell(recipe),
       finish: last.map((word) => ` ${shell(word)}`).join(''),
     })

@@ -13,9 +13,22 @@ export interface Job {
   readonly last: readonly string[]
   /** Settings of the engine, by name. */
   readonly options: ReadonlyMap<string, string>
-  /** The texts of the recipe and its lock, for jobs that do not see the files of this machine. The recipe is the first. */
-  readonly texts: readonly { readonly name: string; readonly text: string }[]
+  /** What signatures are checked with: a flag of all jobs, and its file. */
+  readonly trust?: { readonly flag: 'key' | 'certificate'; readonly file: string } | undefined
+  /** The files that jobs need which do not see those of this machine. The recipe is the first. */
+  readonly texts: readonly JobText[]
 }
+
+/** A file of the jobs. */
+export interface JobText {
+  /** What its name has after that of the recipe. */
+  readonly suffix: '' | '.lock' | '.lock.sig' | '.pem'
+  readonly text: string
+}
+
+/** The words of `trust`. `file`: its path as the jobs see it. */
+export const trustWords = ({ trust }: Pick<Job, 'trust'>, file = trust?.file): readonly string[] =>
+  trust ? [`--${trust.flag}=${file}`] : []
 
 export interface Engine {
   /** The end of the file's name. */

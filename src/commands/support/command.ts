@@ -25,6 +25,8 @@ interface Declaration<A extends Output, F extends Output> {
   readonly examples: readonly string[]
   readonly args: ArgInput<A>
   readonly flags: FlagInput<F>
+  /** Flags of a similar command that this one cannot have, and what to do instead. */
+  readonly refused?: Readonly<Record<string, string>>
   /** Does the work. Resolves to the exit code. */
   readonly execute: (input: { readonly args: A; readonly flags: F }) => Promise<number>
 }

@@ -51,6 +51,21 @@ export const set = Flags.string({
   multipleNonGreedy: true,
 })
 
+/** For commands that use the models of a recipe: which of them count, and who must have signed them. */
+export const trustFlags = {
+  locked: onOff('use only the models in RECIPE.lock, written by terge lock'),
+  key: Flags.string({
+    description:
+      'public key in PEM that the lock (with --locked) or the models (--require-signed-models) must be signed with',
+    helpValue: 'FILE',
+  }),
+  certificate: Flags.string({
+    description: 'certificates in PEM that their signatures must lead to, in place of --key',
+    helpValue: 'FILE',
+  }),
+  'require-signed-models': onOff('refuse models whose files are not signed with --key, or by --certificate'),
+}
+
 /** Options of mergekit's command line that its configurations have no keys for. */
 export const mergekitFlags = {
   'random-seed': Flags.string({ description: 'seed of random methods; same as --set seed=N', helpValue: 'N' }),

@@ -8,6 +8,8 @@ interface Used {
   readonly id: string
   readonly args: Readonly<Record<string, { readonly options?: readonly string[] }>>
   readonly flags: Readonly<Record<string, { readonly char?: string }>>
+  /** Flags of a similar command that this one cannot have, and what to do instead. */
+  readonly refused?: Readonly<Record<string, string>>
 }
 
 const helpOf = (id: string): string => `run terge ${id} --help`
@@ -50,11 +52,17 @@ export function usageFault(error: unknown, command: Used): unknown {
   return fault('bad-usage', message, helpOf(command.id))
 }
 
-function unknownFlags(flags: readonly string[], { id, flags: known }: Used): Fault {
+function unknownFlags(flags: readonly string[], { id, flags: known, refused = {} }: Used): Fault {
   const names = Object.keys(known).map((name) => `--${name}`)
   return new Fault(
     flags.map((written) => {
       const flag = written.replace(/=.*/s, '')
+      const name = flag.replace(/^--/, '')
+      if (Object.hasOwn(refused, name))
+        return {
+          ...{ severity: 'error', code: 'bad-flag', hint: refused[name]! },
+          message: `${flag} cannot be used with terge ${id}`,
+        } as const
       const hint = flag.startsWith('--') ? didYouMean(flag, names, 'flags') : undefined
       const message = `terge ${id} has no flag ${quote(flag)}`
       return { severity: 'error', code: 'unknown-flag', message, hint: hint ?? helpOf(id) } as const

@@ -18,16 +18,22 @@ import type { Reach } from '../destinations/pathSummaries.js'
 import { addressOf } from '../destinations/places.js'
 import { refusePermutationFiles } from '../permutationFiles.js'
 import { type PlanOptions, type Prepared, plan as planRecipe } from '../plan.js'
+import { trustOf } from '../proof/signedLock.js'
 import { load, type RecipeSource } from '../recipe.js'
-import { type RunOptions, refuseCommands } from '../run.js'
+import { type RunOptions, refuseCommands, refuseDigests } from '../run.js'
 import { plannedPaths, refuseSummaries } from '../summaries.js'
+import { refuseChecksums, withChecksums } from '../sums/checksums.js'
+import { digestsOf } from '../sums/digests.js'
 import { isPublishing } from './arrived.js'
 import { meetingPlace, storeOf } from './place.js'
 import { partsIn, refuseOtherCount, refuseOutputs } from './work.js'
 
 /** How the parts will run. */
 export type CheckOptions = PlanOptions &
-  Pick<RunOptions, 'threads' | 'memory' | 'work' | 'force' | 'commands' | 'signal'> & {
+  Pick<
+    RunOptions,
+    'threads' | 'memory' | 'work' | 'force' | 'commands' | 'digests' | 'sha256' | 'checksums' | 'signal'
+  > & {
     /** False: check only the recipe's text, because its models are not on this machine. Default: true. */
     readonly models?: boolean
     /** Whether parts can have other credentials than this machine. Default: false. */
@@ -57,10 +63,12 @@ export async function checkParts(
     const { recipe, diagnostics } = load(source, options)
     if (!recipe || hasErrors(diagnostics)) throw new Fault(diagnostics)
     if (commands === 'refuse') refuseCommands(recipe)
+    trustOf(options)
     storeOf(options.work, recipe.outputs)
     return { diagnostics, notes: [] }
   }
-  const prepared = await planRecipe(source, options)
+  const prepared = withChecksums(await planRecipe(source, options), options.checksums ?? false)
+  refuseDigests(prepared, digestsOf(options))
   if (commands === 'refuse') refuseCommands(prepared.recipe)
   refuseTooMany(prepared.plan, parts)
   refuseMemory(prepared.plan, options)
@@ -134,6 +142,7 @@ async function refusePlaces(prepared: Prepared, parts: number, options: CheckOpt
         plan,
         { force, resume: true },
       ),
+    () => refuseChecksums(plan, bindings.outputs, { force, resume: true }),
     () => refusePermutationFiles(plan, bindings.outputs, () => false, { force, resume: true }),
   ])
     await check().catch((error: unknown) => {
