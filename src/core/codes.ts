@@ -18,6 +18,7 @@ export const ERROR_CODES = [
   'adapter-rank',
   'adapter-resizes',
   'adapter-rows',
+  'adapter-saves',
   'adapter-shape',
   'adapter-step',
   'adapter-target',

@@ -57,6 +57,8 @@ export interface Value {
   readonly layers?: ReadonlyMap<string, Restacked>
   /** For an adapter, which is not a model: its configuration. */
   readonly adapter?: Readonly<Record<string, unknown>>
+  /** For an adapter with another vocabulary than its base: the model that has its tokenizer. */
+  readonly vocabularyOf?: string
   /** For adapters in a format that names modules in its own way: the output has that format too. */
   readonly adapterFormat?: 'kohya'
   /** For an adapter of low-rank updates: its modules. */

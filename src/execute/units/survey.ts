@@ -1,4 +1,4 @@
-/** Finds the ranks that reach an energy, before the outputs are planned. */
+/** Finds the ranks that an energy or a least singular value chooses, before the outputs are planned. */
 import { fault } from '../../core/diagnostics.js'
 import { factorPlaces } from '../../kernels/held/index.js'
 import type { Plan } from '../../plan/types.js'
@@ -21,9 +21,10 @@ export const hasOpenRanks = ({ factorings }: Plan): boolean => factorings.some(i
 export const openFactorings = ({ factorings }: Plan): number[] =>
   [...factorings.keys()].filter((index) => isOpen(factorings[index]!))
 
-const isOpen = ({ work }: Plan['factorings'][number]): boolean => work.options.energy !== undefined
+const isOpen = ({ work: { options } }: Plan['factorings'][number]): boolean =>
+  options.energy !== undefined || options.above !== undefined
 
-/** A function from the step and the tensor of a factoring to the rank that reaches its energy. Writes no files. */
+/** A function from the step and the tensor of a factoring to the rank that was chosen: 0 if no singular value is large enough. Writes no files. */
 export async function surveyRanks(
   plan: Plan,
   bindings: Bindings,
@@ -79,9 +80,9 @@ export async function surveyRanks(
               `write exclude: ["${tensor}"] to skip it`,
               1,
             )
-          const rank = Math.max(1, figures[3]!)
+          const rank = Math.max(work.options.above === undefined ? 1 : 0, figures[3]!)
           ranks.set(keyOf(step, tensor), rank)
-          const text = `${tensor}: rank ${rank} of ${work.options.rank} reaches the energy`
+          const text = `${tensor}: rank ${rank} of at most ${work.options.rank}`
           options.listen({ kind: 'step', step, text, fraction: ranks.size / open.length })
         },
       },

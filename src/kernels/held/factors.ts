@@ -237,6 +237,12 @@ function write(team: Team, work: HeldWork, origin: number, values: Float64Array,
   const { rank, turned } = optionsOf(work)
   const { figures, b, a } = places(work)
   const at = { figures: origin + figures, b: origin + b, a: origin + a }
-  const energy = work.options.energy as number | undefined
-  writePair(team, { rank, turned, scale: work.scale, narrow: narrowOf(work), energy, ...at }, values, down, across)
+  const { energy, above } = work.options as { energy?: number; above?: number }
+  writePair(
+    team,
+    { rank, turned, scale: work.scale, narrow: narrowOf(work), energy, above, ...at },
+    values,
+    down,
+    across,
+  )
 }

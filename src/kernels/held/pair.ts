@@ -2,7 +2,7 @@
 import { eachPiece, type Matrix, scaleRows } from '../dense/matrix.js'
 import type { Team } from '../dense/team.js'
 
-/** ‖δ‖², triplets found, Σ σ² of them, and the number of triplets that reaches the share `energy`. */
+/** ‖δ‖², triplets found, Σ σ² of them, and the rank that `energy` and `above` choose. */
 export const FIGURES = 4
 
 /** Where the factors go, and how. Addresses are absolute. */
@@ -15,6 +15,8 @@ export interface Pair {
   readonly narrow: boolean
   /** Share of ‖δ‖² that the first triplets should reach. */
   readonly energy?: number | undefined
+  /** Singular values up to this one are cut. */
+  readonly above?: number | undefined
   readonly figures: number
   readonly b: number
   readonly a: number
@@ -23,7 +25,7 @@ export interface Pair {
 /** Triplets as B and A: vectors of the tensor's rows and columns, a row each, of length 1. */
 export function writePair(
   team: Team,
-  { rank, scale, turned, narrow, energy, figures, b, a }: Pair,
+  { rank, scale, turned, narrow, energy, above, figures, b, a }: Pair,
   values: Float64Array,
   down: Matrix,
   across: Matrix,
@@ -55,7 +57,10 @@ export function writePair(
     const found = team.f64(figures, FIGURES)
     found[1] = count
     found[2] = values.subarray(0, count).reduce((sum, value) => sum + value * value, 0)
-    if (energy !== undefined) found[3] = enough(values.subarray(0, count), energy * found[0]!)
+    const own = values.subarray(0, count)
+    const reach = energy === undefined ? count : enough(own, energy * found[0]!)
+    const large = above === undefined ? count : own.filter((value) => value > above).length
+    if (energy !== undefined || above !== undefined) found[3] = Math.min(reach, large)
   })
 }
 

@@ -42,6 +42,7 @@ import {
   quantizeProblem,
   withQuantizer,
 } from './quantize.js'
+import { adapterSidecar, asSidecar, extractedSidecars } from './sidecar.js'
 import { warnOfStacks, withStacks } from './stackConfig.js'
 
 export interface OutputContext {
@@ -226,7 +227,7 @@ function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: Val
   return tensor.dtype
 }
 
-/** An extracted adapter has only its configuration. A merged adapter also has the small files of its origin. */
+/** A merged adapter also has the small files of its origin. */
 function adapterSidecars(
   context: OutputContext,
   spec: OutputSpec,
@@ -235,18 +236,12 @@ function adapterSidecars(
   form: WeightForm,
 ): Sidecar[] {
   const extracted = value.adapter && !context.checkpoints.get(value.origin)!.adapter
-  if (extracted) return [adapterSidecar(value.adapter)]
+  if (extracted) return extractedSidecars(context.lexicon, context.modelIndex, value, value.adapter)
   const beside = planSidecars(context, spec, value, form)
   if (value.adapter) return [...beside.filter(({ name }) => name !== ADAPTER_CONFIG), adapterSidecar(value.adapter)]
   const lacks = adapter && !beside.some(({ name }) => name === ADAPTER_CONFIG)
   return lacks ? [...beside, adapterSidecar(adapter)] : beside
 }
-
-const adapterSidecar = (config: AdapterConfig): Sidecar => ({
-  name: ADAPTER_CONFIG,
-  kind: 'text',
-  text: `${JSON.stringify(config, null, 2)}\n`,
-})
 
 /** `kept`: the weights stay quantized as in the base. Undefined: they are not quantized. */
 type WeightForm = 'kept' | QuantizedOutput | undefined
@@ -256,10 +251,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, fo
   const origin = checkpoints.get(value.origin)!
   const config = configText(spec, value, origin, context, form)
   warnOfLeftOut(value.origin, origin, context)
-  const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar =>
-    'text' in file
-      ? { name: file.name, kind: 'text', text: file.text }
-      : { name: file.name, kind: 'copy', model: modelIndex(file.model) }
+  const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar => asSidecar(modelIndex, file)
   const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
   if (!config && origin.config) configs.push(sidecar({ name: 'config.json', model: value.origin }))
   const inside = new Map(origin.modules?.map((module) => [`${module.name}/config.json`, module]))

@@ -44,13 +44,13 @@ export function baseOf(recipe: RecipeHead, name: string): { path: string | null;
 /** How an adapter has biases of adapted layers: not at all, as a change in each layer, or as they are. */
 export type KeptBiases = 'none' | 'changes' | 'whole'
 
-/** `saved`: tensors that are saved in full. `config`: the configuration of the base. */
+/** `whole`: modules that are saved in full, and all tensors in full. `config`: the configuration of the base. */
 export function adapterConfig(
   recipe: RecipeHead,
   { base: name }: ExtractStep,
   { rank, alpha }: { readonly rank: number; readonly alpha: number },
   layers: readonly Layer[],
-  saved: readonly string[],
+  whole: { readonly modules: readonly string[]; readonly tensors: ReadonlySet<string>; readonly tied: boolean },
   biases: KeptBiases,
   base: Value,
   config: Readonly<Record<string, unknown>> | undefined,
@@ -60,7 +60,6 @@ export function adapterConfig(
   const smaller = layers.filter((layer) => layer.rank !== rank)
   const byModule = (value: (layer: Layer) => number) =>
     Object.fromEntries(smaller.map((layer) => [layer.module, value(layer)]))
-  const whole = [...new Set(saved.map((tensor) => moduleOf(tensor).module))].sort()
   const { path, revision } = baseOf(recipe, name)
   return {
     // The scale, alpha over rank, is the same for all layers.
@@ -68,6 +67,7 @@ export function adapterConfig(
     auto_mapping: null,
     base_model_name_or_path: path,
     bias: biases === 'whole' ? 'lora_only' : 'none',
+    ...(whole.tied ? { ensure_weight_tying: true } : {}),
     fan_in_fan_out: layers.some(({ layer }) => layer.kind === 'linear' && layer.turned),
     inference_mode: true,
     init_lora_weights: true,
@@ -75,7 +75,7 @@ export function adapterConfig(
     // Older versions of PEFT reject keys that they do not know.
     ...(biases === 'changes' ? { lora_bias: true } : {}),
     lora_dropout: 0,
-    modules_to_save: whole.length > 0 ? whole : null,
+    modules_to_save: whole.modules.length > 0 ? whole.modules : null,
     peft_type: 'LORA',
     r: rank,
     rank_pattern: byModule((layer) => layer.rank),
@@ -84,7 +84,7 @@ export function adapterConfig(
       layers.map(({ module }) => module),
       modules,
     ),
-    task_type: loadableTask(taskOf(config), base.tensors.keys(), new Set(saved)),
+    task_type: loadableTask(taskOf(config), base.tensors.keys(), whole.tensors),
     use_dora: false,
     use_rslora: false,
   }

@@ -18,8 +18,12 @@ export function extractionLines(factorings: readonly PlanFactoring[], left: Read
   return [
     ...byCount(
       factorings.map(({ work: { options } }) => {
-        const { rank, method, energy } = options
-        return energy === undefined ? `rank ${rank}, ${method}` : `rank up to ${rank} for energy ${energy}, ${method}`
+        const { rank, method, energy, above } = options
+        const limits = [
+          ...(energy === undefined ? [] : [`for energy ${energy}`]),
+          ...(above === undefined ? [] : [`for singular values above ${above}`]),
+        ]
+        return limits.length === 0 ? `rank ${rank}, ${method}` : `rank up to ${rank} ${limits.join(' and ')}, ${method}`
       }),
     ),
     ...(reasons.length > 0

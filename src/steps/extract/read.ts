@@ -1,6 +1,6 @@
 import { quote } from '../../core/suggest.js'
 import { booleanOf, get, has, numberOf, textOf } from '../../language/cursor.js'
-import { readFilters } from '../merge/read.js'
+import { readFilters, readPatterns } from '../merge/read.js'
 import type { Reading, StepDraft } from '../types.js'
 import type { ExtractStep } from './types.js'
 
@@ -20,12 +20,13 @@ export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): E
     const message = `'from' and 'base' are both ${quote(from)}, so there is no difference to extract`
     scope.report.error('contradiction', message, [...at.path, key, 'from'], { hint })
   }
-  const [rank, energy, alpha] = ['rank', 'energy', 'alpha'].map((key) => numberOf(get(lora, key)))
-  if (lora && key === 'lora' && !has(lora, 'rank') && !has(lora, 'energy'))
-    scope.report.error('missing-key', 'an extraction needs a rank or an energy', lora.path, {
+  const [rank, energy, above, alpha] = ['rank', 'energy', 'sv_epsilon', 'alpha'].map((key) => numberOf(get(lora, key)))
+  if (lora && key === 'lora' && ['rank', 'energy', 'sv_epsilon'].every((own) => !has(lora, own)))
+    scope.report.error('missing-key', 'an extraction needs a rank, an energy or an sv_epsilon', lora.path, {
       part: 'key',
       hint: 'write rank: 16, or energy: 0.95 for the smallest ranks that explain 95 % of each layer',
     })
+  const whole = get(lora, 'modules_to_save')
   return {
     kind: 'extract',
     name,
@@ -36,9 +37,10 @@ export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): E
     base,
     ...(rank === undefined ? {} : { rank }),
     ...(energy === undefined ? {} : { energy }),
+    ...(above === undefined ? {} : { above }),
     ...(alpha === undefined ? {} : { alpha }),
     filters: readFilters(lora, scope.report),
-    modulesToSave: booleanOf(get(lora, 'modules_to_save')) ?? false,
+    modulesToSave: booleanOf(whole) ?? (whole ? readPatterns(whole, scope.report) : false),
     loraBias: booleanOf(get(lora, 'lora_bias')) ?? false,
     method: (textOf(get(lora, 'method')) ?? 'auto') as ExtractStep['method'],
     oversampling: numberOf(get(lora, 'oversampling')) ?? 16,

@@ -1,4 +1,15 @@
-import { energy, inEditors, needsOne, object, ref, type Schema, text, word } from '../../language/schemaParts.js'
+import {
+  energy,
+  inEditors,
+  listOf,
+  needsOne,
+  object,
+  ref,
+  type Schema,
+  several,
+  text,
+  word,
+} from '../../language/schemaParts.js'
 
 const SOLVER: Schema = {
   method: word(
@@ -24,6 +35,9 @@ const SOLVER: Schema = {
   },
 }
 
+const WHOLE =
+  'true saves norms and layers of unsupported kinds in full. A list of modules, such as [lm_head], saves those in full, whatever their kind: patterns, or ends of names as in PEFT. Default: false, which skips tensors without a low-rank form.'
+
 /** Definitions that `extract` refers to. */
 export const definitions: Readonly<Record<string, Schema>> = {
   lora: object(
@@ -35,11 +49,18 @@ export const definitions: Readonly<Record<string, Schema>> = {
         minimum: 1,
         title: 'a positive integer',
         description:
-          'The rank of the adapter. A matrix with a shorter side gets that side as its rank. Required without energy.',
+          'The rank of the adapter. A matrix with a shorter side gets that side as its rank. Required without energy and sv_epsilon.',
       },
       energy: energy(
         'The rank of each layer is the smallest one that explains this share of its squared difference, such as 0.95. With rank, it is at most that.',
       ),
+      sv_epsilon: {
+        type: 'number',
+        minimum: 0,
+        title: 'a number of at least 0',
+        description:
+          'Cuts singular values up to this one, such as 0.001. A layer with none left is not in the adapter. With rank or energy, the smaller rank counts.',
+      },
       alpha: {
         type: 'number',
         minimum: 0.000001,
@@ -48,10 +69,13 @@ export const definitions: Readonly<Record<string, Schema>> = {
       },
       include: ref('patterns'),
       exclude: ref('patterns'),
-      modules_to_save: {
-        type: 'boolean',
-        description: 'Whether to save norms and layers of unsupported kinds in full. Default: false, which skips them.',
-      },
+      modules_to_save: several(
+        'true, false, or a list of modules',
+        WHOLE,
+        { type: 'boolean', description: WHOLE },
+        text(WHOLE),
+        listOf(text(WHOLE)),
+      ),
       lora_bias: {
         type: 'boolean',
         description:

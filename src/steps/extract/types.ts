@@ -1,4 +1,4 @@
-import type { Filters, StepCommon } from '../../language/types.js'
+import type { Filters, LocatedPattern, StepCommon } from '../../language/types.js'
 
 export interface ExtractStep extends StepCommon {
   readonly kind: 'extract'
@@ -8,15 +8,17 @@ export interface ExtractStep extends StepCommon {
   readonly lokr?: { readonly factor: number }
   readonly from: string
   readonly base: string
-  /** At least one of both is there. */
+  /** At least one of these three is there. */
   readonly rank?: number
   /** The smallest rank of each layer that explains this share of its squared difference. */
   readonly energy?: number
+  /** Singular values up to this one are cut. A layer with none left is not in the adapter. */
+  readonly above?: number
   /** Default: the rank, for a scale of 1. */
   readonly alpha?: number
   readonly filters: Filters
-  /** Whether to save in full the tensors that have no low-rank form. */
-  readonly modulesToSave: boolean
+  /** Whether to save in full the tensors that have no low-rank form; or which modules to save in full, whatever their form. */
+  readonly modulesToSave: boolean | readonly LocatedPattern[]
   /** Whether to save differences of biases next to the factors. */
   readonly loraBias: boolean
   readonly method: 'auto' | 'exact' | 'randomised'

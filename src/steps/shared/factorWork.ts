@@ -22,6 +22,8 @@ export interface Factoring {
   readonly iterations: number
   /** The share of the squared difference that the rank must reach, if the run finds the rank. */
   readonly energy?: number
+  /** Singular values up to this one are cut, if the run finds the rank. */
+  readonly above?: number
   readonly scale: number
   readonly turned: boolean
   /** Names that the random numbers depend on. */
@@ -29,7 +31,7 @@ export interface Factoring {
 }
 
 export function factorWork({ seed }: RecipeHead, of: Factoring): HeldWork {
-  const { rows, columns, compute, rank, bound, oversampling, iterations, energy, scale, turned, stream } = of
+  const { rows, columns, compute, rank, bound, oversampling, iterations, energy, above, scale, turned, stream } = of
   const short = Math.min(rows, columns)
   const near = 4 * (bound + oversampling) >= short
   const method = of.method !== 'auto' ? of.method : short <= EXACT_SIDE || near ? 'exact' : 'randomised'
@@ -44,6 +46,7 @@ export function factorWork({ seed }: RecipeHead, of: Factoring): HeldWork {
       ...{ rank, method, turned: turned ? 1 : 0 },
       ...(method === 'randomised' ? random : {}),
       ...(energy === undefined ? {} : { energy }),
+      ...(above === undefined ? {} : { above }),
     },
   }
 }

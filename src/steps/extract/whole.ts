@@ -1,0 +1,95 @@
+/** Modules that an extracted adapter has in full. */
+import { nearNamesHint } from '../../core/names/nearNames.js'
+import type { Pattern } from '../../core/patterns.js'
+import { quote } from '../../core/suggest.js'
+import type { Value } from '../../expr/values.js'
+import type { Faults } from '../../language/faults.js'
+import type { RecipeHead } from '../../language/types.js'
+import { tiedHeadOf } from '../../networks/heads.js'
+import { moduleOf } from '../../networks/modules.js'
+import { EMBEDDING, headOf, isHead, tiesHead } from '../../networks/tied.js'
+import type { ExtractStep } from './types.js'
+
+/** Modules that are saved in full: what they hold is too. */
+export interface WholeModules {
+  /** Those that the recipe names, without modules inside others of them. */
+  readonly chosen: readonly string[]
+  /** Embeddings and heads of another vocabulary. */
+  readonly resized: readonly string[]
+  readonly sound: boolean
+}
+
+/** Error: `no-match` for an entry of `modules_to_save` that names no module of the base. */
+export function wholeModules(
+  recipe: RecipeHead,
+  { modulesToSave, base: name, lokr }: ExtractStep,
+  from: Value,
+  base: Value,
+  faults: Faults,
+): WholeModules {
+  const modules = [...new Set([...base.tensors.keys()].flatMap(holdersOf))]
+  const chosen = new Set<string>()
+  let sound = true
+  for (const { pattern, at } of typeof modulesToSave === 'boolean' ? [] : modulesToSave) {
+    const found = modules.filter((module) => isMeant(pattern, module))
+    for (const module of found) chosen.add(module)
+    if (found.length > 0) continue
+    sound = false
+    const message = `${quote(pattern.text)} matches no module of the base ${quote(name)}`
+    faults.error('no-match', message, recipe.placeOf(at, 'value'), nearNamesHint(pattern.text, modules))
+  }
+  const outer = [...chosen].filter((module) => !holdersOf(module).some((holder) => chosen.has(holder)))
+  const resized = [...base.tensors].flatMap(([tensor, { shape }]) => {
+    const other = from.tensors.get(tensor)?.shape
+    const rows = EMBEDDING.test(tensor) || isHead(tensor, shape, [...base.tensors])
+    return rows && isResized(shape, other) ? [moduleOf(tensor).module] : []
+  })
+  return { chosen: outer, resized: lokr ? [] : resized, sound }
+}
+
+/** The chosen module that is or holds the module of a tensor. */
+export const wholeWith = (chosen: readonly string[], tensor: string): string | undefined =>
+  chosen.find((module) => tensor.startsWith(`${module}.`))
+
+/** The modules around a name, from the outermost on: `a` and `a.b` of `a.b.weight`. */
+const holdersOf = (name: string): string[] => [...name.matchAll(/\./g)].map(({ index }) => name.slice(0, index))
+
+/** PEFT takes a name for all modules whose names end with it. */
+const isMeant = ({ kind, text, matches }: Pattern, module: string): boolean =>
+  matches(module) || (kind === 'exact' && module.endsWith(`.${text}`))
+
+/** Whether two matrices differ in the number of their rows only. */
+const isResized = (shape: readonly number[], other: readonly number[] | undefined): boolean =>
+  shape.length === 2 && other?.length === 2 && shape[1] === other[1] && shape[0] !== other[0]
+
+/**
+ * PEFT saves every module whose name ends with the name of a saved one. Error: `adapter-saves` if that is a layer with
+ * factors.
+ */
+export function refuseAmbiguous(whole: readonly string[], adapted: readonly string[], tell: (message: string) => void) {
+  for (const module of whole) {
+    const other = adapted.find((name) =>
+      [...holdersOf(name), name].some((own) => own !== module && own.endsWith(module) && !own.startsWith(`${module}.`)),
+    )
+    if (other === undefined) continue
+    tell(`PEFT finds ${module}, which is saved whole, by the end of its name, and would save ${other} whole too`)
+    return
+  }
+}
+
+/**
+ * Of tensors that are saved whole: an embedding whose tied head the base does not store, and the name of that head. PEFT
+ * changes the head only if the adapter has it as well.
+ */
+export function tiedWhole(
+  whole: readonly string[],
+  { tensors }: Value,
+  config: Readonly<Record<string, unknown>> | undefined,
+): { readonly embedding: string; readonly head?: string; readonly why?: string } | undefined {
+  const embedding = whole.find((name) => EMBEDDING.test(name))
+  if (embedding === undefined || !tiesHead(config, headOf([...tensors]) ?? embedding)) return undefined
+  if (headOf([...tensors]) !== undefined) return undefined
+  const head = tiedHeadOf(embedding, tensors, config)
+  if (head.kind === 'none') return undefined
+  return head.kind === 'head' ? { embedding, head: head.name } : { embedding, why: head.why }
+}

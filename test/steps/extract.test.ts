@@ -1,0 +1,220 @@
+/** `extract`: layers by singular values, and modules that are saved whole. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Diagnostic, Fault, inspect, plan, run } from '../../src/index.js'
+import type { ExtractRecord } from '../../src/steps/extract/types.js'
+import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+
+type Tensors = Readonly<Record<string, RawTensor>>
+
+const random = (shape: readonly number[], seed: number, scale = 1): RawTensor =>
+  f32(
+    shape,
+    numbers(
+      shape.reduce((all, size) => all * size, 1),
+      seed,
+    ).map((value) => scale * value),
+  )
+
+const f32Of = ({ bytes }: RawTensor) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+
+/** A tensor plus another one. */
+const plus = (one: RawTensor, other: RawTensor): RawTensor =>
+  f32(
+    one.shape,
+    f32Of(one).map((value, i) => value + f32Of(other)[i]!),
+  )
+
+const BASE: Tensors = {
+  'model.embed_tokens.weight': random([10, 6], 1),
+  'model.layers.0.q_proj.weight': random([6, 6], 2),
+  'model.layers.0.q_proj.bias': random([6], 3),
+  'model.layers.0.up_proj.weight': random([8, 6], 4),
+  'model.norm.weight': random([6], 5),
+  'lm_head.weight': random([10, 6], 6),
+}
+
+function writeFolder(folder: string, name: string, tensors: Tensors, config: object): void {
+  mkdirSync(path.join(folder, name))
+  writeModel(path.join(folder, name, 'model.safetensors'), tensors)
+  writeFileSync(path.join(folder, name, 'config.json'), JSON.stringify(config))
+}
+
+const json = (...parts: string[]) => JSON.parse(readFileSync(path.join(...parts), 'utf8'))
+
+/** Writes both models and the recipe, and runs it. */
+async function extracted(folder: string, base: Tensors, tuned: Tensors, settings: string, config: object = {}) {
+  writeFolder(folder, 'base', base, config)
+  writeFolder(folder, 'tuned', tuned, config)
+  const recipe = path.join(folder, 'r.yml')
+  writeFileSync(
+    recipe,
+    `terge: 1
+models: {base: ./base, tuned: ./tuned}
+steps: {adapter: {extract: {lora: {from: tuned, base: base, ${settings}}}}}
+output: {path: ./adapter, from: adapter}
+`,
+  )
+  const prepared = await plan(recipe)
+  const { diagnostics } = prepared
+  await run(prepared)
+  const { stored } = await inspect(path.join(folder, 'adapter'))
+  return { diagnostics, names: [...stored.keys()], config: json(folder, 'adapter/adapter_config.json') }
+}
+
+/** What the adapter makes of its base. */
+async function applied(folder: string): Promise<ReadonlyMap<string, readonly number[]>> {
+  const recipe = path.join(folder, 'apply.yml')
+  writeFileSync(
+    recipe,
+    `terge: 1
+models: {m: {path: ./base, lora: ./adapter}}
+merge: {method: passthrough}
+output: ./applied
+`,
+  )
+  await run(await plan(recipe))
+  const { stored } = await inspect(path.join(folder, 'applied'))
+  const content = readFileSync(path.join(folder, 'applied/model.safetensors'))
+  return new Map(
+    [...stored].map(([name, { offset, bytes }]) => {
+      const part = content.buffer.slice(content.byteOffset + offset, content.byteOffset + offset + bytes)
+      return [name, [...new Float32Array(part)]]
+    }),
+  )
+}
+
+const codesOf = (diagnostics: readonly Diagnostic[]) => diagnostics.map(({ code }) => code)
+
+async function refused(folder: string, tuned: Tensors, settings: string, base = BASE): Promise<readonly Diagnostic[]> {
+  try {
+    await extracted(folder, base, tuned, settings)
+  } catch (error) {
+    assert.instance(error, Fault)
+    return (error as Fault).diagnostics
+  }
+  throw new Error('not refused')
+}
+
+test('singular values up to sv_epsilon are cut; a layer with none left is not in the adapter, nor is its bias', () =>
+  inFolder(async (folder) => {
+    // A difference with singular values 2, 1 and 0.01.
+    const diagonal = f32(
+      [6, 6],
+      Float32Array.from({ length: 36 }, (_, at) => (at % 7 === 0 ? ([2, 1, 0.01][at / 7] ?? 0) : 0)),
+    )
+    const name = 'model.layers.0.up_proj.weight'
+    const zeros = (shape: readonly number[]) => f32(shape, new Float32Array(shape.reduce((all, size) => all * size, 1)))
+    const tuned = {
+      ...BASE,
+      'model.layers.0.q_proj.weight': plus(zeros([6, 6]), diagonal),
+      [name]: random([8, 6], 4, 1.0001),
+    }
+    const base = { ...BASE, 'model.layers.0.q_proj.weight': zeros([6, 6]) }
+    const { names, config } = await extracted(folder, base, tuned, 'sv_epsilon: 0.1')
+    assert.equal(
+      names.map((own) => own.slice('base_model.model.model.'.length)),
+      ['layers.0.q_proj.lora_A.weight', 'layers.0.q_proj.lora_B.weight'],
+    )
+    assert.equal([config.r, config.lora_alpha, config.target_modules], [2, 2, ['q_proj']])
+    const { steps } = json(folder, 'adapter/lineage.json')
+    const { left, modules } = steps.adapter as ExtractRecord
+    assert.is(left?.[name], 'no singular value above sv_epsilon')
+    assert.equal(Object.keys(modules), ['model.layers.0.q_proj.weight'])
+  }))
+
+test('sv_epsilon above every singular value', () =>
+  inFolder(async (folder) => {
+    const tuned = { ...BASE, 'model.layers.0.up_proj.weight': random([8, 6], 4, 1.01) }
+    const [fault] = await refused(folder, tuned, 'rank: 4, sv_epsilon: 100')
+    assert.is(fault?.code, 'nothing-to-extract')
+    assert.match(fault!.message, 'no layer has a singular value above sv_epsilon, 100')
+  }))
+
+test('modules_to_save names modules, by their ends as in PEFT', () =>
+  inFolder(async (folder) => {
+    const tuned = Object.fromEntries(Object.entries(BASE).map(([name, { shape }], i) => [name, random(shape, 20 + i)]))
+    const settings = 'rank: 6, modules_to_save: [q_proj, lm_head], exclude: [model.norm.weight]'
+    const { names, config } = await extracted(folder, BASE, tuned, settings)
+    assert.equal(config.modules_to_save, ['lm_head', 'model.layers.0.q_proj'])
+    assert.equal(config.target_modules, ['embed_tokens', 'up_proj'])
+    assert.equal(names.filter((name) => !name.includes('lora')).sort(), [
+      'base_model.model.lm_head.weight',
+      'base_model.model.model.layers.0.q_proj.bias',
+      'base_model.model.model.layers.0.q_proj.weight',
+    ])
+    const result = await applied(folder)
+    for (const name of ['lm_head.weight', 'model.layers.0.q_proj.weight', 'model.layers.0.q_proj.bias'])
+      assert.equal(result.get(name), [...f32Of(tuned[name]!)], name)
+  }))
+
+test('another vocabulary is saved whole, and the warning says how to load it', () =>
+  inFolder(async (folder) => {
+    const tuned: Tensors = {
+      ...BASE,
+      'model.layers.0.up_proj.weight': random([8, 6], 40),
+      'model.embed_tokens.weight': random([12, 6], 41),
+      'lm_head.weight': random([12, 6], 42),
+    }
+    const config = {
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      tie_word_embeddings: false,
+      vocab_size: 10,
+    }
+    const made = await extracted(folder, BASE, tuned, 'rank: 6', config)
+    assert.equal(codesOf(made.diagnostics), ['adapter-resizes'])
+    assert.match(made.diagnostics[0]!.hint!, 'model.resize_token_embeddings(12)')
+    assert.equal(made.config.modules_to_save, ['lm_head', 'model.embed_tokens'])
+    assert.not('ensure_weight_tying' in made.config)
+    const result = await applied(folder)
+    for (const name of ['model.embed_tokens.weight', 'lm_head.weight'])
+      assert.equal(result.get(name), [...f32Of(tuned[name]!)], name)
+    assert.is(json(folder, 'applied/config.json').vocab_size, 12)
+  }))
+
+test('an embedding with a tied head is saved whole under both names', () =>
+  inFolder(async (folder) => {
+    const { 'lm_head.weight': _, ...base } = BASE
+    const embedding = random([12, 6], 41)
+    const tuned = {
+      ...base,
+      'model.layers.0.up_proj.weight': random([8, 6], 40),
+      'model.embed_tokens.weight': embedding,
+    }
+    const config = {
+      architectures: ['LlamaForCausalLM'],
+      model_type: 'llama',
+      tie_word_embeddings: true,
+      vocab_size: 10,
+    }
+    const made = await extracted(folder, base, tuned, 'rank: 6', config)
+    assert.equal(made.config.modules_to_save, ['lm_head', 'model.embed_tokens'])
+    assert.is(made.config.ensure_weight_tying, true)
+    assert.ok(made.names.includes('base_model.model.lm_head.weight'))
+    const result = await applied(folder)
+    assert.equal(result.get('model.embed_tokens.weight'), [...f32Of(embedding)])
+    assert.not(result.has('lm_head.weight'))
+  }))
+
+test('faults of modules_to_save', () =>
+  inFolder(async (folder) => {
+    const tuned = { ...BASE, 'model.norm.weight': random([6], 50), 'model.layers.0.up_proj.weight': random([8, 6], 40) }
+    const [unknown] = await refused(path.join(folder, made(folder, 'a')), tuned, 'rank: 2, modules_to_save: [lm_haed]')
+    assert.is(unknown?.code, 'no-match')
+    assert.match(unknown!.hint!, 'lm_head')
+    const names = { ...BASE, proj: random([3], 1), 'up_proj.weight': random([4, 4], 7) }
+    const other = { ...names, 'up_proj.weight': random([4, 4], 8), 'model.layers.0.up_proj.weight': random([8, 6], 40) }
+    const settings = 'rank: 2, modules_to_save: [/^up_proj$/]'
+    const [ambiguous] = await refused(path.join(folder, made(folder, 'b')), other, settings, names)
+    assert.is(ambiguous?.code, 'adapter-saves')
+  }))
+
+function made(folder: string, name: string): string {
+  mkdirSync(path.join(folder, name))
+  return name
+}
+
+test.run()
