@@ -41,6 +41,26 @@ test('comments, order of keys, defaults and names of steps leave the bytes the s
     }
   }))
 
+test('other licenses of models, whose weights git does not have, are told', () =>
+  withRepository(async ({ write, commit, against }) => {
+    write('.gitignore', '*.safetensors\n')
+    for (const [name, seed] of [
+      ['d', 1],
+      ['e', 2],
+    ] as const) {
+      write(`${name}/model.safetensors`, safetensors(tensorsOf(seed)))
+      write(`${name}/config.json`, '{}')
+    }
+    write('d/README.md', '---\nlicense: mit\n---\n')
+    write('recipe.yml', RECIPE.replace('models/a.safetensors', 'd').replace('models/b.safetensors', 'e'))
+    commit()
+    assert.equal(isValid(await against()).notes, [])
+    write('d/README.md', '---\nlicense: gemma\n---\n')
+    const { bytes, notes } = isValid(await against())
+    assert.is(bytes, 'same')
+    assert.equal(notes, ['other licenses, which the lineage and the model card record: a mit → gemma'])
+  }))
+
 test('changed tensors are grouped by what changes, with patterns, layers, counts and bytes', () =>
   withRepository(async ({ write, commit, against }) => {
     write('recipe.yml', RECIPE)

@@ -16,6 +16,7 @@ import { type OldFiles, oldFiles } from '../../storage/git/oldFiles.js'
 import { settle } from '../../storage/git/places.js'
 import { openRevision } from '../../storage/git/revision.js'
 import { FileProblem, readRegularSync } from '../../storage/local/regular.js'
+import { planLicenses } from '../history/licenses.js'
 import { openRecipe, type Prepared, planOpened } from '../plan.js'
 import { planAsData } from '../planning/view.js'
 import { load } from '../recipe.js'
@@ -160,8 +161,21 @@ async function againstRecipe(later: Later, source: Earlier, options: Options): P
     ...{ kind: 'plan', certain: true },
     recipe: recipeChanges(source.text, prepared.recipe.text),
   })
-  if (found.bytes !== 'same' || source.text === prepared.recipe.text) return found
-  return { ...found, notes: ['the lineage and the model card record the text of the recipe, which differs'] }
+  const isOtherText = found.bytes === 'same' && source.text !== prepared.recipe.text
+  const text = isOtherText ? ['the lineage and the model card record the text of the recipe, which differs'] : []
+  return { ...found, notes: [...text, ...otherTerms(earlier.prepared, prepared)] }
+}
+
+/** What models of both sides say of their licenses, where that differs: a change that no tensor shows. */
+function otherTerms(earlier: Prepared, later: Prepared): string[] {
+  const before = new Map(planLicenses(earlier).map(({ model, terms }) => [model, terms]))
+  const changes = planLicenses(later).flatMap(({ model, terms }) => {
+    const was = before.get(model)
+    return was === undefined || was === terms ? [] : [`${model} ${was} → ${terms}`]
+  })
+  return changes.length > 0
+    ? [`other licenses, which the lineage and the model card record: ${changes.join('; ')}`]
+    : []
 }
 
 const namesOf = ({ name, commit }: Earlier): Pick<Side, 'name' | 'commit'> => ({
