@@ -3,6 +3,7 @@
 import { adaptedPasses } from './adapted.js'
 import { geometricMedian } from './averages/geometric_median.js'
 import { linear } from './averages/linear.js'
+import { linearIfChanged } from './averages/linear_if_changed.js'
 import { median } from './averages/median.js'
 import { modelStock } from './averages/model_stock.js'
 import { nearswap } from './averages/nearswap.js'
@@ -45,6 +46,7 @@ import type { Method, ParameterSchema, Passes, TensorSettings } from './types.js
 const FAMILIES = {
   averages: [
     linear,
+    linearIfChanged,
     median,
     geometricMedian,
     nearswap,

@@ -10,7 +10,7 @@ import { ace, dcMerge } from './spaces.js'
 import { isoC, isoCts, knots, star, tsvM } from './spectral.js'
 import { karcher, multislerp, nuslerp, slerp } from './spherical.js'
 import { fisher, regmean } from './statistics.js'
-import { magmax, metagpt, modelStock, taskArithmetic } from './taskVectors.js'
+import { linearIfChanged, magmax, metagpt, modelStock, taskArithmetic } from './taskVectors.js'
 
 export type { Compute, Given, Tensor } from './numeric.js'
 
@@ -24,6 +24,7 @@ export const REFERENCES: Readonly<Record<string, (given: Given) => Tensor>> = {
   multislerp,
   karcher,
   task_arithmetic: taskArithmetic,
+  linear_if_changed: linearIfChanged,
   model_stock: modelStock,
   magmax,
   metagpt,

@@ -85,6 +85,18 @@ export function magmax(given: Given): Tensor {
   }) as Tensor
 }
 
+/** linear_if_changed: b + Σ w_i δ_i/(w_b + Σ w_i) if max_i ‖δ_i‖/√N > threshold, b otherwise. */
+export function linearIfChanged(given: Given): Tensor {
+  const deltas = deltasOf(given)
+  const size = baseOf(given).length
+  const far = deltas.some((delta) => !(Math.sqrt(dot(delta, delta) / size) <= option(given, 'threshold', 0)))
+  const sum = option(given, 'base_weight', 1) + add(weightsOf(given)) || 1
+  return task(
+    given,
+    weightsOf(given).map((w) => (far ? w / sum : 0)),
+  )
+}
+
 /**
  * metagpt: b + λ Σ (‖δ_i‖²/Σ_k ‖δ_k‖²) δ_i, norms over all merged tensors of a model (each tensor's sum in the order of the
  * format, tensors added in the plan's order). All norms 0: the base. arXiv 2406.11385.
