@@ -231,6 +231,22 @@ test('methods and shapes: passthrough, LoRA, steps in circles, other layouts, cu
   }
   assert.is(traceTensor({ ...sample, tensors: { w: tensor } }, [], 'w')!.linear, false)
   assert.is(traceTensor(sample, [], 'no such tensor'), undefined)
+
+  // What a step made of a model need not be in the lineage of that model.
+  const lineage = { file: 'a', digest: '', lineage: { ...sample, tensors: {} } }
+  const known = { name: 'a', model: sample.models.a!, origin: { kind: 'lineage', read: lineage, inputs: [] } } as const
+  const stoppedAt = (source: LineageMerge['sources'][number]): boolean => {
+    const copy: LineageTensor = {
+      method: 'copy',
+      parameters: {},
+      sources: [source],
+      dtype: 'F32',
+      shape: [2],
+      digest: null,
+    }
+    return traceTensor({ ...sample, tensors: { w: copy } }, [known], 'w')!.step.sources[0]!.stopped !== undefined
+  }
+  assert.equal([stoppedAt(read('a')), stoppedAt({ ...read('a'), of: lora })], [true, false])
 })
 
 test.run()

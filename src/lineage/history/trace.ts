@@ -260,7 +260,7 @@ class Tracer {
     const sources = shares.map(({ source, role, factor, tensors, scale }): TraceSource => {
       const made = tensors ? undefined : this.madeOf(source, parts, generation)
       const model = modelOf(generation, source.model)
-      const stopped = this.stops(generation, source.model, source.tensor)
+      const stopped = made ? undefined : this.stops(generation, source.model, source.tensor)
       return {
         ...{ model: source.model, tensor: tensors?.join(', ') ?? source.tensor, weight: factor, role },
         ...(scale === undefined ? {} : { scale }),
