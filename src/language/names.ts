@@ -1,4 +1,5 @@
 import { didYouMean, nearest, quote } from '../core/suggest.js'
+import { counted } from '../core/words.js'
 import { type Cursor, textOf } from './cursor.js'
 import type { Report } from './report.js'
 import type { ModelSource } from './types.js'
@@ -12,6 +13,8 @@ export interface Scope {
   /** By model name, the step that replaces the model: in the short form after a rebasin. */
   readonly replaced: ReadonlyMap<string, string>
   readonly report: Report
+  /** The models of patterns of paths, by the name of the pattern. */
+  readonly groups: ReadonlyMap<string, { readonly models: readonly string[] }>
   /** Models that are known to be adapters. */
   readonly adapters?: ReadonlySet<string>
 }
@@ -29,6 +32,13 @@ export function resolveName(at: Cursor | undefined, scope: Scope): Participant |
   if (at === undefined || written === undefined) return undefined
   const known = [...scope.models.keys(), ...scope.steps]
   if (known.includes(written)) return { written, name: scope.replaced.get(written) ?? written }
+  const group = scope.groups.get(written)
+  if (group) {
+    const message = `${quote(written)} is ${counted(group.models.length, 'model')}, and this key takes one`
+    const [first = ''] = group.models
+    scope.report.error('several-models', message, at.path, { hint: `write the name of one, such as ${quote(first)}` })
+    return { written, name: '' }
+  }
   // Without models there is an error already, and every name would be unknown.
   if (scope.models.size === 0) return { written, name: '' }
   const what = scope.steps.length > 0 ? 'model or step' : 'model'

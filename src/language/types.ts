@@ -33,6 +33,8 @@ export interface ModelSource {
   /** As written: the path, `hf:org/name@revision`, or `s3://bucket/prefix`. */
   readonly reference: string
   readonly origin: 'path' | 'hub' | 's3'
+  /** The pattern of paths that matches it. */
+  readonly pattern?: string
   readonly revision?: string
   readonly sha256?: string
   readonly subfolder?: string

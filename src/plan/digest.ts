@@ -28,7 +28,7 @@ export function planDigest(plan: Omit<Plan, 'digest'>): string {
     analyses: plan.analyses,
     scopes: plan.scopes,
     ...(plan.factorings.length > 0 ? { factorings: plan.factorings } : {}),
-    models: plan.models.map(({ layouts: _, readAs: __, config, ...model }) => ({
+    models: plan.models.map(({ layouts: _, readAs: __, pattern: ___, config, ...model }) => ({
       ...model,
       // Their content decides, not their names.
       ...(config ? { config: config.map(({ sha256 }) => sha256) } : {}),

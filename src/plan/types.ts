@@ -25,6 +25,8 @@ export interface PlanModel {
   readonly name: string
   readonly reference: string
   readonly revision?: string
+  /** The pattern of paths in the recipe that matches it. Not part of the digest. */
+  readonly pattern?: string
   /** The formats of its quantized weights: each once, sorted. */
   readonly quantized?: readonly string[]
   /** The files that the recipe's `config` of this model means, and their SHA-256. */

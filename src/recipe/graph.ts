@@ -2,6 +2,7 @@
 import { quote } from '../core/suggest.js'
 import type { Report } from '../language/report.js'
 import type { Step } from '../steps/index.js'
+import type { Groups } from './matches/types.js'
 import type { LinkedStep } from './steps.js'
 
 const CIRCLE = 'change one of these steps so that it uses none of the others'
@@ -71,13 +72,25 @@ export function unusedSteps(linked: readonly LinkedStep[]): string[] {
 /** Warns of models and steps that no output needs: `unused-model` only if no step uses the model, `unused-step`. */
 export function warnUnused(
   models: Iterable<string>,
+  groups: Groups,
   linked: readonly LinkedStep[],
   used: ReadonlySet<string>,
   report: Report,
 ): void {
   const everywhere = new Set(linked.flatMap(({ uses }) => uses.map(({ name }) => name)))
+  const unused = (name: string): boolean => !used.has(name) && !everywhere.has(name)
+  /** The models of patterns of which none is used: one warning is enough. */
+  const together = new Set<string>()
+  for (const [name, { models, at }] of groups)
+    if (models.every(unused)) {
+      for (const one of models) together.add(one)
+      report.warn('unused-model', `no step uses the models of ${quote(name)}`, at, {
+        part: 'key',
+        hint: 'remove it, or use it in a step',
+      })
+    }
   for (const name of models)
-    if (!used.has(name) && !everywhere.has(name))
+    if (unused(name) && !together.has(name))
       report.warn('unused-model', `no step uses the model ${quote(name)}`, ['models', name], {
         part: 'key',
         hint: 'remove it, or use it in a step',

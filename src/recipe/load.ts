@@ -13,11 +13,15 @@ import { LONGEST_TEXT, readText } from '../language/source.js'
 import { type MapNode, makeBroken, type Node, spanOf, spanPlace } from '../language/tree.js'
 import type { Path as RecipePath } from '../language/types.js'
 import { kindOf } from '../steps/index.js'
+import { type FolderEntry, folderEntries } from '../storage/local/places.js'
 import { FileProblem, readRegularSync } from '../storage/local/regular.js'
 import { needed, orderSteps, warnUnused } from './graph.js'
+import { expandPatterns } from './matches/expand.js'
+import { refuseMatchedOutputs } from './matches/outputs.js'
+import type { Groups } from './matches/types.js'
 import { type Conversion, isMergekit } from './mergekit/index.js'
 import { type OpenOptions, openMergekit } from './mergekit/open.js'
-import { readModels, withCompanions, withMeasuredFiles } from './models.js'
+import { inGroups, readModels, withCompanions, withMeasuredFiles } from './models.js'
 import { refuseNotModels } from './notModels.js'
 import { refuseOtherFile } from './notRecipe.js'
 import { readOutputs } from './outputs.js'
@@ -46,6 +50,12 @@ export interface LoadOptions {
   readonly strict?: boolean
   /** Where a local file that the recipe refers to is read from, by its absolute path. Default: at that path. */
   readonly place?: (file: string) => string
+  /** The entries of a local folder in which a pattern of paths looks. Default: those at its place. */
+  readonly entries?: (folder: string) => readonly FolderEntry[] | undefined
+  /** References of models that patterns of paths match, in place of what is on the disk: those of an earlier run. */
+  readonly matched?: readonly string[]
+  /** False: a pattern of paths that matches nothing is allowed, because the models are elsewhere. */
+  readonly models?: boolean
 }
 
 /** What is known from the text of a recipe. */
@@ -78,6 +88,8 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
   let root: Node = source.root ?? makeBroken({ origin: { file: name, text: '', lines: [0] }, start: 0, end: 0 })
   /** Whether there are errors after which any part of the recipe may be wrong. */
   let before = false
+  /** Whether the number of models is unknown, because of a pattern that matches nothing. */
+  let open = false
   const done = (recipe?: Recipe): Loaded => {
     const diagnostics = sortDiagnostics(faults, name, options.set ?? [])
     const loaded = { diagnostics, ...(conversion ? { conversion } : {}) }
@@ -97,7 +109,8 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     before = faults.some(({ severity, code }) => severity === 'error' && code !== 'duplicate-key')
     // A name that is written twice loses one model, so the number of models is unknown.
     const fewer = wrongness(root, faults, false)(['models', ''])
-    faults.push(...report.diagnostics.filter(({ code }) => !(fewer && code === 'model-count')))
+    const needless = [...(fewer || open ? ['model-count'] : []), ...(open ? ['weight-count'] : [])]
+    faults.push(...report.diagnostics.filter(({ code }) => !needless.includes(code)))
     return done(recipe)
   }
   if (root.kind !== 'map') {
@@ -120,13 +133,22 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     root = next
   })
   root = checked
-  const found = readMeaning({ node: checked, path: [] }, folder, options, report)
+  const looking = lookingIn(folder, options)
+  const expanded = conversion
+    ? { root: checked, groups: new Map(), open: false }
+    : expandPatterns(checked, looking, report)
+  const whole = expanded.root
+  root = whole
+  open = expanded.open
+  const found = readMeaning({ node: whole, path: [] }, folder, { ...options, groups: expanded.groups }, report)
+  // The outputs of an earlier run can be elsewhere than the recipe says.
+  if (!options.matched) refuseMatchedOutputs(found.outputs, expanded.groups, looking.resolve, report)
   return finish({
     ...found,
     file: name,
     text: read.text,
     overrides: [...(options.set ?? [])],
-    placeOf: (at, part = 'value') => spanPlace(spanOf(checked, at, part)),
+    placeOf: (at, part = 'value') => spanPlace(spanOf(whole, at, part)),
     warnings: [],
     ...(conversion ? { converted: true } : {}),
   })
@@ -157,14 +179,33 @@ const BREAKS_GRAPH = [
   'misplaced-step',
 ]
 
+/** Where the patterns of a recipe look. */
+function lookingIn(folder: string, { place = (file) => file, entries, matched, models = true }: LoadOptions) {
+  return {
+    resolve: (written: string) => path.resolve(folder, written),
+    place,
+    entries: entries ?? ((inside: string) => folderEntries(place(inside))),
+    listed: matched,
+    freeLinks: entries !== undefined,
+    must: models,
+  }
+}
+
 type Meaning = Omit<Recipe, 'file' | 'text' | 'overrides' | 'placeOf' | 'warnings'>
 
-function readMeaning(root: Cursor, folder: string, options: LoadOptions, report: Report): Meaning {
-  const models = readModels(get(root, 'models'), report)
+function readMeaning(
+  root: Cursor,
+  folder: string,
+  options: LoadOptions & { readonly groups: Groups },
+  report: Report,
+): Meaning {
+  const { groups } = options
+  const models = inGroups(readModels(get(root, 'models'), report), groups)
   const { place = (file: string) => file } = options
   const locate = (written: string): string => place(path.resolve(folder, written))
   const { linked, scope } = readSteps(root, {
     models,
+    groups,
     report,
     ...(options.adapters ? { adapters: options.adapters } : {}),
   })
@@ -180,7 +221,7 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   const tokenizer = readTokenizerChoice(get(root, 'tokenizer'), models, report)
   const chatTemplate = textOf(get(root, 'chat_template'))
   for (const name of tokenizerModels(tokenizer, chatTemplate, models)) used.add(name)
-  if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), linked, used, report)
+  if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), groups, linked, used, report)
   // If the graph has errors, it is unknown which steps are needed. A draft then has all of them, to check their
   // patterns.
   const steps = ordered
@@ -189,6 +230,7 @@ function readMeaning(root: Cursor, folder: string, options: LoadOptions, report:
   return {
     folder,
     locate,
+    groups,
     ...withMeasuredFiles(withCompanions(models), steps),
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',

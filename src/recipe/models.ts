@@ -8,6 +8,7 @@ import type { ModelSource } from '../language/types.js'
 import { kindOf, type Step } from '../steps/index.js'
 import { readPatterns } from '../steps/merge/read.js'
 import { readLayouts } from './layouts/read.js'
+import type { Groups } from './matches/types.js'
 
 export function readModels(at: Cursor | undefined, report: Report): Map<string, ModelSource> {
   const models = new Map<string, ModelSource>()
@@ -23,6 +24,17 @@ export function readModels(at: Cursor | undefined, report: Report): Map<string, 
     else models.set(name, text === undefined ? source : { ...source, ...readReference(entry, text, report) })
   }
   return models
+}
+
+/** The models, with the patterns that they come from. */
+export function inGroups(models: ReadonlyMap<string, ModelSource>, groups: Groups): Map<string, ModelSource> {
+  const found = new Map(models)
+  for (const { pattern, models } of groups.values())
+    for (const name of models) {
+      const source = found.get(name)
+      if (source && source.pattern === undefined) found.set(name, { ...source, pattern: pattern.text })
+    }
+  return found
 }
 
 type Hub = Pick<ModelSource, 'reference' | 'origin' | 'revision'>

@@ -55,7 +55,7 @@ const modelMapping = inEditors(
   object(
     {
       path: placeText(
-        'A .safetensors file, a PyTorch state dict, a model folder in the Hugging Face layout, a folder of a distributed checkpoint, or s3://bucket/prefix.',
+        'A .safetensors file, a PyTorch state dict, a model folder in the Hugging Face layout, a folder of a distributed checkpoint, or s3://bucket/prefix. A path with * names all checkpoints that match, in natural order.',
       ),
       hub: text('A Hugging Face repository: org/name.'),
       revision: {
@@ -282,7 +282,9 @@ export const recipeSchema = (checked = false): Schema => ({
     model: several(
       'a path, a hub reference, or a mapping',
       'A path, hf:org/name@revision, s3://bucket/prefix, or a mapping with path or hub.',
-      placeText('A path relative to the recipe, hf:org/name@revision, or s3://bucket/prefix.'),
+      placeText(
+        'A path relative to the recipe, hf:org/name@revision, or s3://bucket/prefix. A path with * names all checkpoints that match, in natural order.',
+      ),
       modelMapping,
     ),
     patterns: several('a pattern or a list of patterns', PATTERN_HELP, text(PATTERN_HELP), listOf(text(PATTERN_HELP))),

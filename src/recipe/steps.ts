@@ -23,7 +23,7 @@ export interface LinkedSteps {
 
 export function readSteps(
   root: Cursor,
-  { models, report, adapters }: Pick<Scope, 'models' | 'report' | 'adapters'>,
+  { models, groups, report, adapters }: Pick<Scope, 'models' | 'groups' | 'report' | 'adapters'>,
 ): LinkedSteps {
   const first = SHORT_KINDS.find(({ kind }) => has(root, kind))?.kind
   const steps = get(root, 'steps')
@@ -40,6 +40,7 @@ export function readSteps(
   const names = steps ? drafts.map(({ name }) => name) : []
   const scope: Scope = {
     models,
+    groups,
     steps: names,
     replaced: drafts.at(-1)?.replaced ?? nothing,
     report,

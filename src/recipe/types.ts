@@ -3,6 +3,7 @@ import type { OutputDtype } from '../core/dtypes.js'
 import type { Evaluate, LayoutChoice, ModelSource, Path, RecipeHead } from '../language/types.js'
 import type { Quantizer } from '../methods/quantize.js'
 import type { Step } from '../steps/index.js'
+import type { Groups } from './matches/types.js'
 
 export interface OutputSpec {
   readonly at: Path
@@ -67,6 +68,8 @@ export interface Recipe extends RecipeHead {
   readonly overrides: readonly string[]
   /** In the order of the recipe. */
   readonly models: ReadonlyMap<string, ModelSource>
+  /** The models of patterns of paths, by the name in `models` or the pattern in a list. */
+  readonly groups: Groups
   /** In dependency order: a step comes after those it uses. Only steps that an output needs, directly or indirectly. */
   readonly steps: readonly Step[]
   readonly outputs: readonly OutputSpec[]

@@ -31,7 +31,7 @@ import { differentTerms } from './history/records.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './importing/mergekit.js'
 import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
-import { lockDifferences, pinOf } from './proof/locking.js'
+import { lockDifferences, lockedAway, pinOf } from './proof/locking.js'
 import { signedInputs } from './proof/signedInputs.js'
 import { readSignedLock, trustOf, uncheckedLock } from './proof/signedLock.js'
 import type { SignedInputs, Trust } from './proof/trust.js'
@@ -55,7 +55,7 @@ export interface PlanOptions extends LoadOptions {
 
 /** How much of a recipe to check. */
 export interface ValidateOptions extends LoadOptions {
-  /** False: check only the text. */
+  /** False: check only the text. A pattern of paths that matches nothing is then allowed. */
   readonly models?: boolean
 }
 
@@ -212,6 +212,7 @@ async function openModels(
   const models = new Map(opened.flatMap(({ name, model }) => (model ? [[name, model] as const] : [])))
   const diagnostics = opened.flatMap((model) => model.diagnostics)
   if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
+  if (lock) diagnostics.push(...lockedAway(lock, recipe))
   const right = !hasErrors(diagnostics)
   const tokenizers = right ? await tokenizersOf(recipe, checkpointsOf(models)) : new Map()
   const twins = right ? await tiedContent(recipe, checkpointsOf(models)) : new Map()

@@ -22,10 +22,10 @@ export function namedRecipe<T extends LoadOptions>(source: RecipeSource, options
 }
 
 /**
- * Checks a recipe's text; models are not opened. Errors are values in the result: nothing is thrown for mistakes in a recipe,
+ * Checks a recipe's text; models are not opened, and a pattern of paths may match nothing. Errors are values in the result: nothing is thrown for mistakes in a recipe,
  * or for a file that is missing.
  */
 export function load(source: RecipeSource, options: LoadOptions = {}): Loaded {
-  const named = namedRecipe(source, options)
+  const named = namedRecipe(source, { models: false, ...options })
   return loadRecipe(named.file, named.options)
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { Ajv } from 'ajv'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { Difference } from '../../src/index.js'
+import { comparePlans, type Difference } from '../../src/index.js'
 import { safetensors } from '../support/files.js'
 import { terge } from '../support/terge.js'
 import { RECIPE, tensorsOf, withRepository } from './setup.js'
@@ -206,6 +206,31 @@ test('files of the old revision count: models, and links to them, as git has the
     write('old.yml', RECIPE.replace('models/a', 'models/d'))
     const was = await against('recipe.yml')
     assert.is(was.outputs[0]!.tensors.changed, 8)
+  }))
+
+test('a pattern of paths means what the revision had, with files of today that git never had', () =>
+  withRepository(async ({ folder, write, commit, git, against }) => {
+    const text = RECIPE.replace(/models: .*/, 'models: {run: "kept/step-*.safetensors"}').replace(/\n {2}weights.*/, '')
+    const step = (name: string, seed: number): void =>
+      write(`kept/step-${name}.safetensors`, safetensors(tensorsOf(seed)))
+    write('recipe.yml', text)
+    for (const [index, name] of ['2', '10', '30'].entries()) step(name, index + 1)
+    commit()
+    assert.is((await against()).bytes, 'same')
+    // One more in git, one less, and one that git ignores.
+    step('100', 4)
+    git('rm', '-q', 'kept/step-10.safetensors')
+    git('add', '-A')
+    write('.git/info/exclude', 'kept/step-7.safetensors\n')
+    step('7', 5)
+    const found = await against()
+    assert.equal(
+      found.models.map(({ name, state }) => `${name} ${state}`),
+      ['run/step-100.safetensors added', 'run/step-10.safetensors removed'],
+    )
+    assert.is(found.bytes, 'differ')
+    const text0 = await comparePlans(path.join(folder, 'recipe.yml'), 'main', { models: false })
+    assert.is(text0.models.length, 2)
   }))
 
 test('models that cannot be reached are named, and nothing is said about bytes', () =>

@@ -60,6 +60,7 @@ export function readModels(
     models.push({
       ...{ name, reference: checkpoint.reference },
       ...(revision === undefined ? {} : { revision }),
+      ...(source.pattern === undefined ? {} : { pattern: source.pattern }),
       ...(formats.length > 0 ? { quantized: formats } : {}),
       ...(checkpoint.configFiles
         ? { config: checkpoint.configFiles.map(({ file, sha256 }) => ({ file, sha256 })) }

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { openCheckpoint } from '../../checkpoints/open.js'
 import type { RemoteModel } from '../../checkpoints/remote/model.js'
 import { readConfigFile } from '../../checkpoints/sidecars.js'
+import { makeGate } from '../../core/collections/gate.js'
 import { type Diagnostic, Fault, fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
 import { formatSize } from '../../core/sizes.js'
@@ -102,9 +103,13 @@ export interface OpenedSource {
 
 export type OpenModel = (recipe: Recipe, name: string) => Promise<OpenedSource>
 
+/** Each model that is being opened has a few files open, and a recipe can have hundreds of models. */
+const OPENING = 8
+
 /** Opens models of recipes, each one once. `pinOf`: what a lock or a lineage says about a model. */
 export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenModel {
   const opened = new Map<string, Promise<OpenedModel>>()
+  const gate = makeGate(OPENING)
   return async (recipe, name) => {
     const source = recipe.models.get(name)!
     const { reference, origin, revision, subfolder, companion } = source
@@ -113,7 +118,7 @@ export function makeOpener(pinOf: (model: string) => Pin = () => ({})): OpenMode
     const key = JSON.stringify([recipe.folder, reference, origin, revision, subfolder, companion, sum, pin])
     try {
       await checkSubfolder(recipe, source)
-      const found = opened.get(key) ?? openModel(source, recipe.locate, pin).then(withRecords)
+      const found = opened.get(key) ?? gate(() => openModel(source, recipe.locate, pin).then(withRecords))
       opened.set(key, found)
       const model = await configured(recipe, source, await found)
       checkPublished(recipe, source, model)

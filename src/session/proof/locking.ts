@@ -7,6 +7,8 @@ import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import { type Checkpoint, smallFolderOf } from '../../checkpoints/types.js'
 import { ownValue, recordOf } from '../../core/collections/ownValue.js'
 import { type Diagnostic, Fault } from '../../core/diagnostics.js'
+import { matchedBy } from '../../core/names/pathPattern.js'
+import { quote } from '../../core/suggest.js'
 import { VERSION } from '../../core/version.js'
 import { byteProgress } from '../../execute/byteProgress.js'
 import { openSums, type Sums } from '../../execute/hashing/sums.js'
@@ -186,6 +188,21 @@ export async function lockDifferences(
     (message): Diagnostic => ({ severity: 'error', code: 'lock-differs', message, hint: HINT }),
   )
   return placed(recipe, source.at, new Fault(faults)).diagnostics
+}
+
+/** Models of patterns of paths that are in the lock, but not in the recipe any more: a checkpoint was removed. */
+export function lockedAway(lock: Lock, recipe: Recipe): readonly Diagnostic[] {
+  return [...recipe.groups.values()].flatMap(({ pattern, at }) => {
+    const there = new Set([...recipe.models.values()].map(({ reference }) => reference))
+    const gone = Object.entries(lock.models).filter(
+      ([, { reference }]) => matchedBy(pattern, reference) !== undefined && !there.has(reference),
+    )
+    const faults = gone.map(([name]): Diagnostic => {
+      const message = `the model ${name} is in the lock, but ${quote(pattern.text)} no longer matches it`
+      return { severity: 'error', code: 'lock-differs', message, hint: HINT }
+    })
+    return placed(recipe, at, new Fault(faults)).diagnostics
+  })
 }
 
 /** Files of `config` that differ. Older locks list none. */

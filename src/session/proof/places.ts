@@ -34,7 +34,10 @@ export async function findRecipeFolder(lineage: Lineage, folder: string, given?:
 /** The paths of a lineage's models on this machine. Models elsewhere that are not in the cache have none. */
 export async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<LineageModel, string>> {
   // Only the recipe has the subfolder of a model.
-  const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), { text: lineage.recipe.text, set: lineage.recipe.set })
+  const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), {
+    ...{ text: lineage.recipe.text, set: lineage.recipe.set },
+    matched: Object.values(lineage.models).map(({ reference }) => reference),
+  })
   const places = new Map<LineageModel, string>()
   for (const [name, model] of Object.entries(lineage.models)) {
     const { subfolder = '' } = recipe?.models.get(name) ?? {}

@@ -47,7 +47,11 @@ interface Reproduction {
 export async function reproduce(given: Reproduction): Promise<boolean> {
   const { lineage, folder, recipeFolder, options } = given
   const { text, set } = lineage.recipe
-  const planned = await planRecipe(path.join(recipeFolder, 'recipe.yml'), { text, set, commits: commitsOf(lineage) })
+  const planned = await planRecipe(path.join(recipeFolder, 'recipe.yml'), {
+    ...{ text, set, commits: commitsOf(lineage) },
+    // A pattern means the checkpoints of that run, whatever it matches now.
+    matched: Object.values(lineage.models).map(({ reference }) => reference),
+  })
   const prepared = await settled(planned, options)
   const wanted = lineage.output.files.map(({ name }) => name)
   const fitting = [...prepared.plan.outputs.keys()].filter((place) => {

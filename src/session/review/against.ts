@@ -13,8 +13,8 @@ import { recipeSide } from '../../review/sides/recipe.js'
 import type { Side } from '../../review/sides/types.js'
 import type { Difference } from '../../review/types.js'
 import { type OldFiles, oldFiles } from '../../storage/git/oldFiles.js'
-import { settle } from '../../storage/git/places.js'
 import { openRevision } from '../../storage/git/revision.js'
+import { settle } from '../../storage/local/places.js'
 import { FileProblem, readRegularSync } from '../../storage/local/regular.js'
 import { planLicenses } from '../history/licenses.js'
 import { openRecipe, type Prepared, planOpened } from '../plan.js'
@@ -194,7 +194,7 @@ interface NoPlan {
 async function earlierPlan(source: Earlier, options: Options): Promise<{ prepared: Prepared } | NoPlan> {
   const { name, text, old, file } = source
   if (text === undefined) return { notes: [`${name} does not have this recipe, so everything is new`], unreachable: [] }
-  const reading = { ...options, text, name, ...(old ? { place: old.place } : {}) }
+  const reading = { ...options, text, name, ...(old ? { place: old.place, entries: old.entries } : {}) }
   const { recipe } = load(file, reading)
   try {
     const opened = await openRecipe(file, reading)
@@ -243,7 +243,8 @@ function withoutPlans(
 async function againstText({ recipe }: Later, source: Earlier, options: Options): Promise<Difference> {
   const later = load(recipe, options)
   if (!later.recipe) throw new Fault(later.diagnostics)
-  const reading = { ...options, name: source.name, ...(source.old ? { place: source.old.place } : {}) }
+  const { name, old } = source
+  const reading = { ...options, name, ...(old ? { place: old.place, entries: old.entries } : {}) }
   const earlier = source.text === undefined ? undefined : load(source.file, { ...reading, text: source.text })
   const notes =
     source.text === undefined

@@ -32,10 +32,13 @@ const settingsOf = (method: Method): Schema => ({
   properties: { parameters: ref(`parameters-${method.name}`) },
   ...(method.weights ? {} : { allOf: [{ ...without('weights'), errorMessage: `${method.name} has no weights.` }] }),
 })
-/** How many models a list may name. A list may contain the base of a task-vector method, which does not count. */
+/**
+ * How many models a list may name. A list may contain the base of a task-vector method, which does not count. One name can be a pattern
+ * that matches many models.
+ */
 const countOf = ({ models: { least, most }, base }: Method): Schema =>
   about({
-    models: { minItems: least, ...(most === undefined ? {} : { maxItems: most + (base === 'required' ? 1 : 0) }) },
+    models: most === undefined ? { minItems: 1 } : { minItems: least, maxItems: most + (base === 'required' ? 1 : 0) },
   })
 
 /** A rule without a method has the settings of the merge. */

@@ -55,7 +55,7 @@ const method: Schema = inEditors(
 )
 const models: Schema = inEditors(
   {
-    ...listOf(text('The name of a model or step.')),
+    ...listOf(text('The name of a model or step, or a path with * for all checkpoints that match.')),
     title: 'a list of names of models or steps',
     description:
       'The models to merge, in order. Default: every model; for task-vector methods, every model except the base.',

@@ -22,12 +22,16 @@ import {
 import os from 'node:os'
 import path from 'node:path'
 import { leadsDown } from '../leadsDown.js'
+import type { FolderEntry } from '../local/places.js'
 import { GitProblem } from './command.js'
+import { oldNames } from './oldNames.js'
 import type { Revision, RevisionFile } from './revision.js'
 
 export interface OldFiles {
   /** Where the content is that a file or folder had in the revision. Without one there, the place does not exist. */
   readonly place: (file: string) => string
+  /** The entries that a folder had, and those of today that git never had; undefined if it did not exist. */
+  readonly entries: (folder: string) => readonly FolderEntry[] | undefined
   /** By the path that was asked for: why its old content cannot be read. */
   readonly unreachable: ReadonlyMap<string, string>
   /** Whether a file was written here, so that another one has the content of today. */
@@ -71,6 +75,14 @@ export function oldFiles(revision: Revision): OldFiles {
       const found = known.get(file) ?? find(file)
       known.set(file, found)
       return found
+    },
+    entries(asked) {
+      try {
+        return oldNames(revision, followed(revision, asked))
+      } catch (error) {
+        if (error instanceof Unreachable || error instanceof GitProblem) return undefined
+        throw error
+      }
     },
     unreachable,
     isOld,

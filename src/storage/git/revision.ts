@@ -2,8 +2,8 @@
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
+import { settle } from '../local/places.js'
 import { GitProblem, git, parts } from './command.js'
-import { settle } from './places.js'
 
 /** A file of a revision. */
 export interface RevisionFile {

@@ -151,11 +151,38 @@ const checkText = ({ outputs: [before], tolerance }: PlanCheck): string =>
 const readText = (layouts: readonly string[] = [], readAs?: readonly string[]): string =>
   readAs ? `, ${layouts.join(', ')} read as ${readAs.join(', ')}` : ''
 
+/** Most models of a pattern that are shown, and how many of them at the end. */
+const [MOST_MATCHES, LAST_MATCHES] = [60, 10]
+
+/** Models, and those that a pattern of paths matches together, in their order. */
+function inPatterns({ models }: Plan, branchOf: (index: number) => Branch): Branch[] {
+  const groups = new Map<string, number[]>()
+  for (const [index, { name, pattern }] of models.entries()) {
+    const key = pattern === undefined ? `one ${name}` : `all ${pattern}`
+    groups.set(key, [...(groups.get(key) ?? []), index])
+  }
+  return [...groups.values()].flatMap((group) => {
+    const { pattern } = models[group[0]!]!
+    if (pattern === undefined) return group.map(branchOf)
+    const head = group.length > MOST_MATCHES ? MOST_MATCHES - LAST_MATCHES : group.length
+    const left = group.length - head - LAST_MATCHES
+    const rest = head === group.length ? [] : [{ text: `… ${counted(left, 'more model')}` }]
+    const last = head === group.length ? [] : group.slice(-LAST_MATCHES).map(branchOf)
+    return [
+      {
+        text: `${printable(pattern)}: ${counted(group.length, 'model')}, in this order`,
+        branches: [...group.slice(0, head).map(branchOf), ...rest, ...last],
+      },
+    ]
+  })
+}
+
 /** The plan as a tree of text. */
 export function planTree(plan: Plan, view: PlanView, width: number): string {
   const { checks = [] } = plan
   const { heldSeconds, steps: stepLines, analyses, updates } = view
-  const models = plan.models.map(({ name, reference, layouts, readAs }, i): Branch => {
+  const models = inPatterns(plan, (i) => {
+    const { name, reference, layouts, readAs } = plan.models[i]!
     const { files, bytes } = modelFiles(plan, i)
     const size = `${counted(files, 'file')}, ${formatSize(bytes)}`
     return {
