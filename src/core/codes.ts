@@ -77,6 +77,7 @@ export const ERROR_CODES = [
   'byte-order',
   'cannot-read',
   'cannot-write',
+  'card-unread',
   'computed-in-float32',
   'contradiction',
   'cycle',

@@ -13,6 +13,7 @@ import type { PathSummary } from '../lineage/path/summary.js'
 import { lineageText } from '../lineage/serialize.js'
 import type { Lineage } from '../lineage/types.js'
 import { ancestorsOf } from './history/ancestors.js'
+import { writtenBeside } from './proof/besideLineage.js'
 
 /**
  * `html`: one self-contained page. `text`: the history, as a tree. `cyclonedx`: a bill of materials for machine learning. `slsa`: an in-toto statement with SLSA
@@ -61,8 +62,10 @@ const FORMS: Readonly<
     return historyText(read.lineage, await ancestorsOf(read, recipeFolder), nameOf(read.file, read.lineage))
   },
   terge: async ({ lineage }) => (await import('../lineage/forms/terge.js')).tergeReportText(lineage),
-  slsa: async ({ file, lineage }) =>
-    `${(await import('../lineage/forms/standard/slsa.js')).slsaStatement(lineage, file)}\n`,
+  slsa: async (read) => {
+    const { slsaStatement } = await import('../lineage/forms/standard/slsa.js')
+    return `${slsaStatement(read.lineage, read.file, await writtenBeside(read))}\n`
+  },
   cyclonedx,
 }
 

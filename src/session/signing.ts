@@ -21,6 +21,7 @@ import { parseManifest } from '../signing/manifest.js'
 import { compareSubjects, hashNamed, parseSubjects } from '../signing/provenance.js'
 import { signModel } from '../signing/sign.js'
 import type { Resource } from '../signing/types.js'
+import { writtenBeside } from './proof/besideLineage.js'
 import {
   ATTESTATION,
   attestationOf,
@@ -119,11 +120,9 @@ export const sign = (
     progress.end(text)
     const files = signed.resources.length
     if (provenance === undefined) return { path: place, text: signed.text, files }
-    const differing = compareSubjects(
-      parseSubjects(Buffer.from(provenance), PROVENANCE, given),
-      signed.resources,
-      model.isFile,
-    )
+    const subjects = parseSubjects(Buffer.from(provenance), PROVENANCE, given)
+    const found = await hashNamed(model, subjects, own, { signal }, signed.resources)
+    const differing = compareSubjects(subjects, found, model.isFile)
     if (differing.length > 0) throw new Fault(differing)
     const attestation = { path: attestationOf(model), text: signedBundle(provenance, signing) }
     return { path: place, text: signed.text, files, attestation }
@@ -142,8 +141,8 @@ function ignoredPath(given: string): string {
 
 /** The provenance of a model, from its lineage. Errors: those of `findLineage`, `missing-sha256`. */
 async function provenanceOf(given: string): Promise<string> {
-  const { file, lineage } = await findLineage(given)
-  return slsaStatement(lineage, file)
+  const read = await findLineage(given)
+  return slsaStatement(read.lineage, read.file, await writtenBeside(read))
 }
 
 async function bytesOf(model: SignedModel, ignored: readonly string[]): Promise<number> {
@@ -242,9 +241,8 @@ async function checkAttestation(
   const progress = (more: number): void => {
     bytes += more
   }
-  const names = new Set(parsed.value.map(({ name }) => name))
   const own = model.isFile ? [] : [MODEL_SIG, ATTESTATION]
-  const files = known ?? (await hashNamed(model, names, own, { signal, progress }))
+  const files = await hashNamed(model, parsed.value, own, { signal, progress }, known)
   const problems = compareSubjects(parsed.value, files, model.isFile)
   return { problems, files: files.length, bytes, attested: problems.length === 0 }
 }

@@ -73,6 +73,12 @@ export async function filesOf({ place, isFile }: SignedModel, paths: readonly st
   return files.sort((a, b) => compareByParts(a.name, b.name))
 }
 
+/** Those of files that exist. */
+export async function present(files: readonly ModelFile[]): Promise<ModelFile[]> {
+  const entries = await Promise.all(files.map(({ path }) => lstat(path).catch(() => undefined)))
+  return files.filter((_, index) => entries[index])
+}
+
 /** Why a file that is a link is not hashed, as text that follows its name; undefined for others. */
 async function linkProblem(
   { path: file }: ModelFile,

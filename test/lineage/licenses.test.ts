@@ -14,11 +14,12 @@ import { sample } from './sample.js'
 
 const card = (...lines: readonly string[]) => readCard(['---', ...lines, '---', '# Model'].join('\n'))
 
-test('cards: license, base models and tags; damaged ones say nothing', () => {
+test('cards: license, base models and tags; damaged keys say nothing and hide no others', () => {
   assert.equal(card('license: Apache-2.0', 'base_model: [o/a, o/b]', 'tags:', '- merge', '- terge'), {
     license: { id: 'apache-2.0' },
     bases: ['o/a', 'o/b'],
     tags: ['merge', 'terge'],
+    unread: [],
   })
   assert.equal(card('license: other', 'license_name: mine', 'license_link: LICENSE', 'x: 1').license, {
     id: 'other',
@@ -30,7 +31,7 @@ test('cards: license, base models and tags; damaged ones say nothing', () => {
   // Results of evaluations can be damaged or very long: they are not parsed.
   const results = Array.from({ length: 50_000 }, (_, i) => `  - {name: r${i}, value: [`)
   assert.equal(card('model-index:', ...results, 'license: mit').license, { id: 'mit' })
-  const nothing = { bases: [], tags: [] }
+  const nothing = { bases: [], tags: [], unread: [] }
   const bomb = ['tags: &a [x, x]', ...Array.from({ length: 30 }, (_, i) => `license_name: &b${i} [*a, *a]`)]
   for (const lines of [
     ['license: [mit'],
@@ -39,8 +40,32 @@ test('cards: license, base models and tags; damaged ones say nothing', () => {
     ['license: "a\\u0007b"'],
     [`license: ${'x'.repeat(2000)}`],
     ['license: {a: b}'],
-  ])
+  ]) {
     assert.is(card(...lines).license, undefined, lines[0])
+    assert.ok(card(...lines).unread.length > 0, lines[0])
+  }
+  // A damaged key hides no other, wherever it is. An empty one says nothing.
+  for (const bad of [
+    'tags: [x',
+    'title: "x',
+    'base_model: *gone',
+    'license_name: {',
+    'x: &a [*a',
+
+    'model-index: - a: b: c',
+  ])
+    for (const lines of [
+      [bad, 'license: mit', '# end'],
+      ['license: "mit" # ours', bad],
+      ["'license' : mit", bad],
+    ])
+      assert.equal(card(...lines).license, { id: 'mit' }, lines.join('\n'))
+  assert.equal(card('  license: mit', '  tags: [x').license, { id: 'mit' })
+  assert.equal(card('license:', 'tags: [').unread, ['tags'])
+  assert.equal(card('license: mit', 'license: gemma'), { ...nothing, unread: ['license'] })
+  assert.equal(card(`tags: [${'x,'.repeat(40_000)}]`, 'license: mit').license, { id: 'mit' })
+  assert.equal(readCard('---\nlicense: mit\n\n# Model\n'), { ...nothing, unread: ['license'] })
+  assert.equal(readCard('---\n\n# Model\n\nNo terms.\n'), nothing)
   assert.equal([readCard('# Model'), readCard('license: mit'), readCard('')], [nothing, nothing, nothing])
 })
 
@@ -123,6 +148,15 @@ test('models under different licenses: a warning, a list, and records in the lin
     const text = readFileSync(path.join(folder, 'out/README.md'), 'utf8')
     assert.not.match(text, /^license:/m)
     assert.match(text, '| files | bytes | license |')
+  }))
+
+test('a license that cannot be read is a warning', () =>
+  inFolder(async (folder) => {
+    const { diagnostics } = await plan(writeModels(folder, { a: { card: 'license: {a: b}' }, b: { card: 'tags: [' } }))
+    assert.equal(
+      diagnostics.map(({ code, message, place }) => [code, message.replace(/.*: README/, 'README'), place?.line]),
+      [['card-unread', 'README.md has `license`, but it cannot be read: the license may be incomplete', 3]],
+    )
   }))
 
 test('models under one license: no warning, and the card has it', () =>

@@ -4,6 +4,7 @@ import path from 'node:path'
 import { Validation } from '@cyclonedx/cyclonedx-library'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { sha256 } from '../../src/core/digest.js'
 import { type CycloneDxVersion, type Diagnostic, Fault, report } from '../../src/index.js'
 import { standardLicense } from '../../src/lineage/forms/standard/licenses.js'
 import { lineageText } from '../../src/lineage/serialize.js'
@@ -206,7 +207,11 @@ test('SLSA: subjects, inputs, recipe and builder', () =>
     assert.is(text, await report(path.join(folder, 'merged.lineage.json'), 'slsa'))
     const { _type, subject, predicateType, predicate } = JSON.parse(text)
     assert.equal([_type, predicateType], ['https://in-toto.io/Statement/v1', 'https://slsa.dev/provenance/v1'])
-    assert.equal(subject, [{ name: sample.output.files[0]!.name, digest: { sha256: '5'.repeat(64) } }])
+    const ofLineage = sha256(readFileSync(path.join(folder, 'merged.lineage.json'))).slice('sha256:'.length)
+    assert.equal(subject, [
+      { name: sample.output.files[0]!.name, digest: { sha256: '5'.repeat(64) } },
+      { name: 'merged.lineage.json', digest: { sha256: ofLineage } },
+    ])
     const { buildDefinition, runDetails } = predicate
     assert.equal(runDetails.builder, { id: `pkg:npm/terge@${sample.terge}`, version: { terge: sample.terge } })
     assert.equal(buildDefinition.externalParameters.recipe, sample.recipe.text)

@@ -79,14 +79,20 @@ const rewritten = (file: string, change: (statement: string) => string, folder: 
   writeFileSync(file, signedBundle(change(statement), key))
 }
 
+/** The names of the files that signed provenance is about. */
+const subjectsOf = (text: string): string[] =>
+  JSON.parse(Buffer.from(JSON.parse(text).dsseEnvelope.payload, 'base64').toString()).subject.map(
+    ({ name }: { readonly name: string }) => name,
+  )
+
 test('signed provenance: written, checked with the model, and about other files', () =>
   inFolder(async (folder) => {
-    await writeMerged(folder, ['--sha256'])
+    await writeMerged(folder, ['--checksums'])
     const place = (name: string): string => path.join(folder, name)
     const signed = await terge(['sign', 'merged', '--key', 'key.pem', '--attest'], folder)
     assert.is(
       signed.out,
-      'wrote merged/model.sig: signs 3 files\nwrote merged/provenance.sig: signed provenance\n',
+      'wrote merged/model.sig: signs 4 files\nwrote merged/provenance.sig: signed provenance\n',
       signed.err,
     )
     const checked = await terge(['verify', 'merged', '--key', 'pub.pem'], folder)
@@ -114,12 +120,27 @@ test('signed provenance: written, checked with the model, and about other files'
       assert.match(found.problems.map(({ message }) => message).join('\n'), message)
     }
 
+    const again = await sign(place('merged'), { key: place('key.pem'), attest: true, force: true })
+    assert.equal(subjectsOf(again.attestation!.text), ['model.safetensors', 'lineage.json', 'README.md', 'SHA256SUMS'])
+    // What people write into a card does not come from the run. Its signature covers it.
+    appendFileSync(place('merged/README.md'), '\nOur best model.\n')
+    const edited = await sign(place('merged'), { key: place('key.pem'), attest: true, force: true })
+    assert.equal(subjectsOf(edited.attestation!.text), ['model.safetensors', 'lineage.json'])
+    writeFileSync(edited.path, edited.text)
+    writeFileSync(edited.attestation!.path, edited.attestation!.text)
+    assert.equal([(await check()).ok, (await check()).attested], [true, true])
+
     const one = await sign(place('one.safetensors'), { key: place('key.pem'), attest: true })
     assert.is(one.attestation!.path, place('one.provenance.sig'))
     writeFileSync(one.path, one.text)
     writeFileSync(one.attestation!.path, one.attestation!.text)
+    assert.equal(subjectsOf(one.attestation!.text), ['one.safetensors', 'one.lineage.json', 'one.sha256'])
     const single = await check('one.safetensors')
     assert.equal([single.ok, single.attested], [true, true])
+    appendFileSync(place('one.lineage.json'), ' ')
+    const changed = await check('one.safetensors')
+    assert.equal([changed.ok, changed.attested], [false, false])
+    assert.match(changed.problems[0]!.message, "'one.lineage.json' differs: the provenance is about another file")
     const file = place('merged/model.safetensors')
     const bytes = readFileSync(file)
     writeFileSync(file, Buffer.concat([bytes.subarray(0, -1), Buffer.from([bytes.at(-1)! ^ 1])]))

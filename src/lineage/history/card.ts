@@ -18,23 +18,34 @@ export interface Card {
   /** The repositories that the model was made from. */
   readonly bases: readonly string[]
   readonly tags: readonly string[]
+  /** Keys that are there, but cannot be read. */
+  readonly unread: readonly string[]
 }
 
-const KEYS = /^(license|license_name|license_link|base_model|tags)[ \t]*:/
+const KEYS = ['license', 'license_name', 'license_link', 'base_model', 'tags'] as const
+type Key = (typeof KEYS)[number]
+const KEY = new RegExp(`^(["']?)(${KEYS.join('|')})\\1[ \\t]*:`)
+const isKey = (name: string | undefined): name is Key => KEYS.some((key) => key === name)
 
-/** The lines of the wanted keys. Results of evaluations, which can be very long, are not parsed. */
-function wantedLines(front: string): string {
-  let wanted = false
-  const lines: string[] = []
-  let length = 0
-  for (const line of front.split(/\r?\n/)) {
-    if (/^[^\s#-]/.test(line)) wanted = KEYS.test(line)
-    if (!wanted) continue
-    length += line.length + 1
-    if (length > MOST_KEYS) break
-    lines.push(line)
+/**
+ * The lines of each wanted key. Other keys, such as results of evaluations, can be very long and are not parsed. A key that is written
+ * twice has all of its lines, which are no YAML.
+ */
+function blocksOf(front: string): Map<Key, string[]> {
+  const lines = front.split(/\r?\n/)
+  const indent = /^ */.exec(lines.find((line) => /^ *[^\s#]/.test(line)) ?? '')![0]
+  const blocks = new Map<Key, string[]>()
+  let block: string[] | undefined
+  for (const whole of lines) {
+    const line = whole.startsWith(indent) ? whole.slice(indent.length) : whole
+    if (/^[^\s#-]/.test(line)) {
+      const key = KEY.exec(line)?.[2]
+      block = isKey(key) ? (blocks.get(key) ?? []) : undefined
+      if (block && isKey(key)) blocks.set(key, block)
+    }
+    block?.push(line)
   }
-  return lines.join('\n')
+  return blocks
 }
 
 /** Text of one line without control characters; undefined for anything else. */
@@ -45,23 +56,42 @@ function word(value: string | undefined): string | undefined {
     : text
 }
 
-/** Reads the front matter of a card: YAML between two lines of three hyphens. A damaged one says nothing. */
+/** The texts of a key; undefined if they cannot be read. */
+function textsOf(key: Key, lines: readonly string[]): string[] | undefined {
+  const text = lines.join('\n')
+  if (text.length > MOST_KEYS) return undefined
+  const { root, faults } = readText('README.md', text)
+  if (!root || faults.some(({ severity }) => severity === 'error')) return undefined
+  const at = new Map(entriesOf({ node: root, path: [] })).get(key)
+  if (at?.node.kind === 'scalar' && at.node.value === null) return []
+  const texts = oneOrMore(at)
+    .slice(0, MOST_ITEMS)
+    .map((item) => word(wordOf(item) ?? textOf(item)))
+  return texts.every((text) => text !== undefined) ? texts : undefined
+}
+
+const FRONT = /^\ufeff?\s*---[ \t]*\r?\n([\s\S]*?)\r?\n---[ \t]*(?:\r?\n|$)/
+/** A front matter without an end, or without a key in its first line: a line of three hyphens is also a rule between paragraphs. */
+const OPEN = /^\ufeff?\s*---[ \t]*\r?\n(?=[\s\S]*^\s*["']?license(_name|_link)?["']?[ \t]*:)/m
+
+/**
+ * Reads the front matter of a card: YAML between two lines of three hyphens. Each key is read by itself, so that a damaged one hides no other.
+ */
 export function readCard(text: string): Card {
-  const nothing: Card = { bases: [], tags: [] }
-  const front = /^\ufeff?\s*---[ \t]*\r?\n([\s\S]*?)\r?\n---[ \t]*(?:\r?\n|$)/.exec(text)?.[1]
-  if (front === undefined) return nothing
-  const lines = wantedLines(front)
-  if (lines.trim() === '') return nothing
-  const { root, faults } = readText('README.md', lines)
-  if (!root || faults.some(({ severity }) => severity === 'error')) return nothing
-  const values = new Map(entriesOf({ node: root, path: [] }))
-  const textsOf = (key: string): string[] =>
-    oneOrMore(values.get(key))
-      .slice(0, MOST_ITEMS)
-      .flatMap((at) => word(wordOf(at) ?? textOf(at)) ?? [])
-  const [id, ...more] = textsOf('license').map((one) => one.toLowerCase())
-  const [name] = textsOf('license_name')
-  const [link] = textsOf('license_link')
+  const front = FRONT.exec(text)?.[1]
+  if (front === undefined) return { bases: [], tags: [], unread: OPEN.test(text) ? ['license'] : [] }
+  const blocks = blocksOf(front)
+  const unread: Key[] = []
+  const found = new Map<Key, readonly string[]>()
+  for (const [key, lines] of blocks) {
+    const texts = textsOf(key, lines)
+    if (texts) found.set(key, texts)
+    else unread.push(key)
+  }
+  const all = (key: Key): readonly string[] => found.get(key) ?? []
+  const [id, ...more] = all('license').map((one) => one.toLowerCase())
+  const [name] = all('license_name')
+  const [link] = all('license_link')
   // A model under one of several licenses has no single word on the hub either.
   const license: License = {
     ...(id === undefined ? {} : { id: more.length > 0 ? 'other' : id }),
@@ -70,7 +100,6 @@ export function readCard(text: string): Card {
   }
   return {
     ...(Object.keys(license).length > 0 ? { license } : {}),
-    bases: textsOf('base_model'),
-    tags: textsOf('tags'),
+    ...{ bases: all('base_model'), tags: all('tags'), unread },
   }
 }

@@ -107,6 +107,6 @@ async function cardOf(folder: string): Promise<InputOrigin> {
     if (error instanceof Fault) return undefined
     throw error
   })
-  const { tags, bases } = text === undefined ? { tags: [], bases: [] } : readCard(text)
+  const { tags, bases } = readCard(text ?? '')
   return tags.includes('terge') && bases.length > 0 ? { kind: 'card', bases } : { kind: 'unknown' }
 }

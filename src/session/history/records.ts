@@ -28,28 +28,52 @@ function licenseInFile({ metadata }: Checkpoint): License | undefined {
   return /^[a-z0-9][a-z0-9.+-]*$/i.test(text) ? { id: text.toLowerCase() } : { id: 'other', name: text }
 }
 
-async function licenseIn(checkpoint: Checkpoint): Promise<License | undefined> {
-  const own = licenseInFile(checkpoint)
-  // What lies beside a single file need not be about it.
-  if (checkpoint.layout === 'file' && checkpoint.smallFolder === undefined) return own
-  const folder = smallFolderOf(checkpoint)
-  const card = await readBeside(folder, 'README.md', MOST_CARD)
-  const said = (card && readCard(card.toString('utf8')).license) ?? own
-  const [name] = checkpoint.sidecars.filter((one) => isLicence(one) && /^(licen[cs]e|copying)/i.test(one))
-  const text = name === undefined ? undefined : await readBeside(folder, name, MOST_LICENSE)
-  if (!text) return said
-  const id = said?.id ?? licenseOfText(text.toString('utf8'))
-  return { ...(id === undefined ? {} : { id }), ...said, file: { name: name!, sha256: sha256(text) } }
+interface FoundLicense {
+  readonly license?: License | undefined
+  readonly warnings: readonly Diagnostic[]
 }
 
-/** The records beside a model. Those that cannot be read are absent. */
-export async function recordsBeside(checkpoint: Checkpoint): Promise<InputRecords> {
-  const license = await licenseIn(checkpoint)
+async function licenseIn(checkpoint: Checkpoint): Promise<FoundLicense> {
+  const own = licenseInFile(checkpoint)
+  // What lies beside a single file need not be about it.
+  if (checkpoint.layout === 'file' && checkpoint.smallFolder === undefined) return { license: own, warnings: [] }
+  const folder = smallFolderOf(checkpoint)
+  const card = await readBeside(folder, 'README.md', MOST_CARD)
+  const { license: inCard, unread = [] } = card ? readCard(card.toString('utf8')) : {}
+  const warnings = unreadTerms(checkpoint.reference, unread)
+  const said = inCard ?? own
+  const [name] = checkpoint.sidecars.filter((one) => isLicence(one) && /^(licen[cs]e|copying)/i.test(one))
+  const text = name === undefined ? undefined : await readBeside(folder, name, MOST_LICENSE)
+  if (!text) return { license: said, warnings }
+  const id = said?.id ?? licenseOfText(text.toString('utf8'))
+  const license = { ...(id === undefined ? {} : { id }), ...said, file: { name: name!, sha256: sha256(text) } }
+  return { license, warnings }
+}
+
+/** A warning if a card has terms that cannot be read. */
+function unreadTerms(reference: string, unread: readonly string[]): Diagnostic[] {
+  const keys = unread.filter((key) => key.startsWith('license'))
+  if (keys.length === 0) return []
+  return [
+    {
+      severity: 'warning',
+      code: 'card-unread',
+      message: `${reference}: README.md has ${keys.map((key) => `\`${key}\``).join(' and ')}, but it cannot be read: the license may be incomplete`,
+      hint: 'correct the YAML between the lines of three hyphens, and read the license yourself',
+    },
+  ]
+}
+
+/** The records beside a model. Those that cannot be read are absent. A warning for a card whose license cannot be read. */
+export async function recordsBeside(
+  checkpoint: Checkpoint,
+): Promise<{ readonly records: InputRecords; readonly warnings: readonly Diagnostic[] }> {
+  const { license, warnings } = await licenseIn(checkpoint)
   const file = await lineageBeside(checkpoint.path, checkpoint.layout)
   const size = file === undefined ? undefined : await fileSize(file)
   const isRead = size !== undefined && 'size' in size && size.size <= MAX_LINEAGE
   const lineage = isRead ? await sha256OfFile(file!).catch(() => undefined) : undefined
-  return { ...(license ? { license } : {}), ...(lineage === undefined ? {} : { lineage }) }
+  return { records: { ...(license ? { license } : {}), ...(lineage === undefined ? {} : { lineage }) }, warnings }
 }
 
 /** A warning if models are under different terms. It lists them. */

@@ -70,10 +70,10 @@ async function openModel(source: Named, locate: Locate, pin: Pin = {}): Promise<
   return { checkpoint, fetches: [], warnings: checkpoint.warnings ?? [] }
 }
 
-const withRecords = async (model: OpenedModel): Promise<OpenedModel> => ({
-  ...model,
-  records: await recordsBeside(model.checkpoint),
-})
+async function withRecords(model: OpenedModel): Promise<OpenedModel> {
+  const { records, warnings } = await recordsBeside(model.checkpoint)
+  return { ...model, records, warnings: [...model.warnings, ...warnings] }
+}
 
 /** A model of the command line: a path, relative to the working folder, `hf:org/name@revision`, or `s3://bucket/prefix`. */
 export function openNamed(reference: string): Promise<OpenedModel> {

@@ -1,7 +1,7 @@
 /** A lineage as an in-toto statement with SLSA provenance. The same lineage gives the same bytes. */
 import { fault } from '../../../core/diagnostics.js'
 import { listOf } from '../../compare.js'
-import type { Lineage, LineageFile, LineageModel } from '../../types.js'
+import type { Digest, Lineage, LineageFile, LineageModel } from '../../types.js'
 import {
   addressOf,
   addressPart,
@@ -60,10 +60,14 @@ const given = (name: string, { config = [] }: LineageModel): ResourceDescriptor[
   }))
 
 /**
- * The statement on one line, without a line feed at its end. Error: `missing-sha256` if the lineage has no SHA-256 of a file: other
+ * The statement on one line, without a line feed at its end. `beside`: files of the output that the lineage does not list. Error: `missing-sha256` if the lineage has no SHA-256 of a file: other
  * programs cannot compute terge's own digests.
  */
-export function slsaStatement(lineage: Lineage, shown: string): string {
+export function slsaStatement(
+  lineage: Lineage,
+  shown: string,
+  beside: readonly { readonly name: string; readonly sha256: Digest }[],
+): string {
   const { output, recipe, plan, seed } = lineage
   const lacking = unhashed(lineage)
   if (output.dropped || output.files.length === 0)
@@ -81,7 +85,9 @@ export function slsaStatement(lineage: Lineage, shown: string): string {
   const models = modelsInOrder(lineage)
   return JSON.stringify({
     _type: STATEMENT,
-    subject: output.files.map((file) => ({ name: file.name, digest: { sha256: sha256Of(file) } })),
+    subject: [...output.files.map((file) => ({ name: file.name, sha256: sha256Of(file)! })), ...beside].map(
+      ({ name, sha256 }) => ({ name, digest: { sha256: sha256.replace(/^sha256:/, '') } }),
+    ),
     predicateType: PROVENANCE,
     predicate: {
       buildDefinition: {
