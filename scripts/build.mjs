@@ -44,7 +44,8 @@ const tsc = spawnSync(process.execPath, [...program('typescript', 'bin/tsc'), '-
   cwd: root,
   stdio: 'inherit',
 })
-run('typescript', 'bin/tsc', ['-p', 'src/lineage/forms/page/browser'])
+for (const page of ['src/lineage/forms/page/browser', 'src/search/page/browser'])
+  run('typescript', 'bin/tsc', ['-p', page])
 const page = spawnSync(process.execPath, ['scripts/page.mjs'], { cwd: root, stdio: 'inherit' })
 const schema = spawnSync(process.execPath, ['scripts/schema.mjs'], { cwd: root, stdio: 'inherit' })
 const bundle = spawnSync(process.execPath, ['scripts/bundle.mjs'], { cwd: root, stdio: 'inherit' })
