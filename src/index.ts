@@ -6,6 +6,7 @@
  *     plan          recipe → Plan; reads only file headers
  *     comparePlans  two recipes → what a change of a recipe does
  *     run           Plan → outputs and their lineages
+ *     search        recipe → the values of its search that make a metric best
  *     checkParts    recipe → what its parts would refuse, before they wait in a queue
  *     runPart       Plan → one of several parts of a run, recorded in a folder that machines share
  *     finishParts   Plan and its parts → outputs and their lineages
@@ -70,6 +71,7 @@ export type {
   Sameness,
   TensorGroup,
 } from './review/types.js'
+export type { Point, SearchRecord, Trial } from './search/types.js'
 export { diff } from './session/diff.js'
 export { type ModelLicense, planLicenses } from './session/history/licenses.js'
 export { type BlockWeightOptions, importBlockWeights } from './session/importing/blockWeights.js'
@@ -115,6 +117,9 @@ export { REPORT_FORMS, type ReportForm, type ReportOptions, report } from './ses
 export { type AgainstOptions, comparePlans } from './session/review/against.js'
 export { compareLineages } from './session/review/lineages.js'
 export { type RunOptions, type RunResult, run, startAhead } from './session/run.js'
+export type { SearchEvent, SearchListener, SearchOptions, SearchResult } from './session/search/options.js'
+export { search } from './session/search/search.js'
+export type { TrialData } from './session/search/trialLines.js'
 export { type SignatureOptions, type Signed, type SignOptions, sign } from './session/signing.js'
 export type { DigestOptions, Digests } from './session/sums/digests.js'
 export { type TraceOptions, trace } from './session/trace.js'

@@ -34,7 +34,7 @@ const GROUPS = {
     'planDownloads',
     'planLicenses',
   ],
-  Runs: ['run', 'checkParts', 'runPart', 'finishParts', 'startAhead', 'lock'],
+  Runs: ['run', 'checkParts', 'runPart', 'finishParts', 'startAhead', 'lock', 'search'],
   Results: [
     'verify',
     'sign',

@@ -82,8 +82,9 @@ export async function stageBeside(
 export async function evaluate(
   output: PlanOutput,
   { staging: { files }, files: [single] }: ClaimedOutput,
-  { commands, listen, signal }: ExecuteOptions,
+  { commands, listen, signal }: Pick<ExecuteOptions, 'commands' | 'listen' | 'signal'>,
   fraction: number,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Evaluations | undefined> {
   if (!output.evaluate || commands === undefined) return undefined
   const text = output.check
@@ -94,7 +95,7 @@ export async function evaluate(
   listen({ kind: 'step', step: output.from, text, ...(output.point ? { fraction } : {}) })
   const model = output.layout === 'file' || output.single ? single! : files
   const before = await stagedStates(files)
-  const figures = await runCommand(output.evaluate, { folder: commands, model, ...(signal ? { signal } : {}) })
+  const figures = await runCommand(output.evaluate, { folder: commands, model, env, ...(signal ? { signal } : {}) })
   const change = changeOf(before, await stagedStates(files))
   if (change === undefined) return figures
   throw fault(

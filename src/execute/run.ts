@@ -336,7 +336,7 @@ async function evaluateCheck(
 }
 
 /** Writes the small files beside a batch's weights, evaluates the outputs, and gathers what was found out. */
-async function finish(
+export async function finish(
   { works: { plan, units, records, digests, kernels } }: Run,
   batch: readonly ClaimedOutput[],
   bindings: Bindings,

@@ -26,6 +26,12 @@ function parseKeys(origin: Span['origin']): { keys: Key[]; end: number } | undef
   }
 }
 
+/** The keys of a path that has no value. Undefined if it is not a path. */
+export function readPath(text: string): string[] | undefined {
+  const parsed = parseKeys(makeOrigin('', `${text}=`))
+  return parsed?.end === text.length + 1 ? parsed.keys.map(({ name }) => name) : undefined
+}
+
 /** The tree with the overrides. Missing keys are added. The schema check judges them later. */
 export function applyOverrides(start: Node, overrides: readonly string[]): { root: Node; faults: Diagnostic[] } {
   const faults: Diagnostic[] = []

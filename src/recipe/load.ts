@@ -25,6 +25,7 @@ import { inGroups, readModels, withCompanions, withMeasuredFiles } from './model
 import { refuseNotModels } from './notModels.js'
 import { refuseOtherFile } from './notRecipe.js'
 import { readOutputs } from './outputs.js'
+import { readSearch } from './search/read.js'
 import { readSteps } from './steps.js'
 import { checkStructure } from './structure.js'
 import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
@@ -220,6 +221,7 @@ function readMeaning(
   )
   const tokenizer = readTokenizerChoice(get(root, 'tokenizer'), models, report)
   const chatTemplate = textOf(get(root, 'chat_template'))
+  const search = readSearch(root, report)
   for (const name of tokenizerModels(tokenizer, chatTemplate, models)) used.add(name)
   if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), groups, linked, used, report)
   // If the graph has errors, it is unknown which steps are needed. A draft then has all of them, to check their
@@ -237,6 +239,7 @@ function readMeaning(
     seed: numberOf(get(root, 'seed')) ?? 0,
     tokenizer,
     chatTemplate,
+    ...(search ? { search } : {}),
   }
 }
 

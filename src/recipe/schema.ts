@@ -31,6 +31,7 @@ import { base } from '../steps/merge/schema.js'
 import { templateNames } from '../tokenizers/templates.js'
 import { layoutDefinitions, modelLayout, outputLayout } from './layouts/schema.js'
 import { SMALLEST_SHARD } from './outputs.js'
+import { searchDefinitions, searchSchema } from './search/schema.js'
 import { tokenizer, tokenizerDefinitions } from './tokenizerSchema.js'
 
 export type { Schema } from '../language/schemaParts.js'
@@ -272,6 +273,7 @@ export const recipeSchema = (checked = false): Schema => ({
         ),
         outputs: { ...listOf(ref('output')), description: 'Where to write several results.' },
         evaluate: ref('evaluate'),
+        search: searchSchema,
       },
       ['terge', 'models'],
       'A merge of neural-network checkpoints.',
@@ -313,6 +315,7 @@ export const recipeSchema = (checked = false): Schema => ({
     rename,
     ...layoutDefinitions,
     evaluate: evaluateSchema,
+    ...searchDefinitions,
     output: outputMapping,
   },
 })

@@ -4,6 +4,7 @@ import type { Evaluate, LayoutChoice, ModelSource, Path, RecipeHead } from '../l
 import type { Quantizer } from '../methods/quantize.js'
 import type { Step } from '../steps/index.js'
 import type { Groups } from './matches/types.js'
+import type { Search } from './search/types.js'
 
 export interface OutputSpec {
   readonly at: Path
@@ -78,6 +79,8 @@ export interface Recipe extends RecipeHead {
   /** Absent if the recipe has no tokenizer: the files of the base, and unchanged embeddings. */
   readonly tokenizer: TokenizerChoice | undefined
   readonly chatTemplate: string | undefined
+  /** What `terge search` varies. */
+  readonly search?: Search
   /** The place of a node, or of its key, for errors that planning finds. */
   readonly placeOf: (path: Path, part?: 'key' | 'value') => Place
   readonly warnings: readonly Diagnostic[]

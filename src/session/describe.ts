@@ -9,15 +9,16 @@ import { sha256 } from '../core/digest.js'
 import { VERSION } from '../core/version.js'
 import type { Sums } from '../execute/hashing/sums.js'
 import { lineageName } from '../execute/outputs.js'
-import type { Description, Executed } from '../execute/types.js'
-import { bytesDigest } from '../kernels/index.js'
+import type { Description, Executed, ExecutedOutput } from '../execute/types.js'
+import { bytesDigest, type Kernels } from '../kernels/index.js'
 import { describeOutput, type FileSum, type LineageInput, type MadeOutput, type ReadDigests } from '../lineage/build.js'
 import { fileSize, xxh3OfFile } from '../lineage/disk.js'
-import { type BytesDigest, fileDigest } from '../lineage/fileDigest.js'
+import { type BytesDigest, fileDigest, wholeDigest } from '../lineage/fileDigest.js'
 import { modelCard } from '../lineage/forms/card.js'
 import { lineagePieces } from '../lineage/serialize.js'
 import type { Digest, LineageFile, LineageTensor } from '../lineage/types.js'
 import { partsIn } from '../plan/placements.js'
+import type { PlanOutput } from '../plan/types.js'
 import { boundsOf } from '../storage/local/regular.js'
 import { adapterFile } from './opened/adapterFile.js'
 import { smallFilesOf } from './opened/inputs.js'
@@ -94,15 +95,11 @@ export async function describeOutputs(
     records: new Map([...models].map(([name, { records = {} }]) => [name, records])),
   }
   return mapEach(executed.outputs, 1, async ({ output, records, beside, files, evaluations }) => {
-    const { files: planned, tensors } = plan.outputs[output]!
     const written = await sums?.outputs(output, files)
     const permutations = madePermutations(plan, output, bindings.outputs[output]!, executed.found)
     const made: MadeOutput = {
       records,
-      files: planned.map(({ header }, file) => {
-        const inOrder = partsIn(tensors, file).map(({ tensor, part }) => records[tensor]!.outputs[part]!)
-        return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
-      }),
+      files: writtenFiles(plan.outputs[output]!, records, hash),
       others: beside.map(({ sha256, ...file }) => (sums ? { ...file, sha256 } : file)),
       ...(permutations ? { permutations } : {}),
       ...(written ? { sha256: written } : {}),
@@ -110,6 +107,23 @@ export async function describeOutputs(
     }
     return { plan, recipe, output, made, read, steps, scopes, checks, version: VERSION, bytesDigest: hash }
   })
+}
+
+/** Digests of the files with tensors of an output. */
+const writtenFiles = (
+  { files, tensors }: PlanOutput,
+  records: ExecutedOutput['records'],
+  hash: BytesDigest,
+): (Digest | null)[] =>
+  files.map(({ header }, file) => {
+    const inOrder = partsIn(tensors, file).map(({ tensor, part }) => records[tensor]!.outputs[part]!)
+    return fileDigest(sha256(OUTPUT.write.encode(header)), inOrder, hash)
+  })
+
+/** The digest that the lineage of an output would have. */
+export function digestOfMade(output: PlanOutput, { records, beside }: ExecutedOutput, kernels: Kernels): Digest | null {
+  const hash = (bytes: Uint8Array) => bytesDigest(kernels, bytes)
+  return wholeDigest([...writtenFiles(output, records, hash), ...beside.map(({ digest }) => digest)], hash)
 }
 
 const published = async (prepared: Prepared): Promise<readonly (FileSum | undefined)[]> =>

@@ -35,7 +35,8 @@ import { lockDifferences, lockedAway, pinOf } from './proof/locking.js'
 import { signedInputs } from './proof/signedInputs.js'
 import { readSignedLock, trustOf, uncheckedLock } from './proof/signedLock.js'
 import type { SignedInputs, Trust } from './proof/trust.js'
-import { namedRecipe, type RecipeSource } from './recipe.js'
+import { type NamedRecipe, namedRecipe, type RecipeSource } from './recipe.js'
+import { searchProblems } from './search/space.js'
 
 type RankOf = PlanContext['rankOf']
 
@@ -109,15 +110,17 @@ export async function validate(
 ): Promise<{ diagnostics: readonly Diagnostic[]; plan?: Plan }> {
   const named = namedRecipe(source, options)
   if (options.models === false) {
-    const { diagnostics } = loadRecipe(named.file, named.options)
-    return { diagnostics: diagnostics.map(unlessAdapters) }
+    const { recipe, diagnostics } = loadRecipe(named.file, named.options)
+    return { diagnostics: inOrder([...diagnostics.map(unlessAdapters), ...(recipe ? searchProblems(recipe) : [])]) }
   }
   const open = makeOpener()
   const started = Date.now()
   const loaded = await loadKnowing(named.file, named.options, open)
   if (!loaded.recipe) return { diagnostics: inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]) }
   const { plan, diagnostics } = await planWhole((await openModels(loaded.recipe, open, started)).opened)
-  return { diagnostics: inOrder([...loaded.diagnostics, ...diagnostics]), ...(plan ? { plan } : {}) }
+  const searched = searchProblems(loaded.recipe)
+  const all = inOrder([...loaded.diagnostics, ...diagnostics, ...searched])
+  return { diagnostics: all, ...(plan && searched.length === 0 ? { plan } : {}) }
 }
 
 /**
@@ -154,10 +157,8 @@ export async function openRecipe(source: RecipeSource, options: PlanOptions = {}
       const pin = lock ? pinOf(lock, name) : { commit: options.commits?.get(name) }
       return requireSigned ? { ...pin, expected: [...(pin.expected ?? []), MODEL_SIG] } : pin
     })
-    const loaded = await loadKnowing(named.file, named.options, open)
-    if (!loaded.recipe) throw new Fault(inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]))
-    const { opened, wait } = await openModels(loaded.recipe, open, started, lock)
-    const diagnostics = [...unchecked, ...loaded.diagnostics, ...opened.diagnostics]
+    const { opened, wait } = await openVariant(named, { open, started, ...(lock ? { lock } : {}) })
+    const diagnostics = [...unchecked, ...opened.diagnostics]
     return { opened: { ...opened, diagnostics, ...(requireSigned ? { trust: trust! } : {}) }, wait }
   }
   const { opened, wait } = await once()
@@ -165,6 +166,25 @@ export async function openRecipe(source: RecipeSource, options: PlanOptions = {}
   // A file that changed at the moment it was read could have the same state before and after.
   await new Promise((resolve) => setTimeout(resolve, wait))
   return (await once()).opened
+}
+
+/** What opens models, and since when. */
+export interface Opening {
+  readonly open: OpenModel
+  /** When the first of its files was opened. */
+  readonly started: number
+  readonly lock?: Lock
+}
+
+/** The same with an opener that other variants of the recipe share. `wait`: after so many milliseconds, states of files are certain. */
+export async function openVariant(
+  { file, options }: NamedRecipe<LoadOptions>,
+  { open, started, lock }: Opening,
+): Promise<{ readonly opened: OpenedRecipe; readonly wait: number }> {
+  const loaded = await loadKnowing(file, options, open)
+  if (!loaded.recipe) throw new Fault(inOrder([...loaded.diagnostics, ...(await probe(loaded, open))]))
+  const { opened, wait } = await openModels(loaded.recipe, open, started, lock)
+  return { opened: { ...opened, diagnostics: [...loaded.diagnostics, ...opened.diagnostics] }, wait }
 }
 
 /**

@@ -1,8 +1,9 @@
+import { refuseCommands } from './checks/commands.js'
 /** Runs plans: writes outputs and their lineages. */
 
 import { availableParallelism } from 'node:os'
 import path from 'node:path'
-import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
+import { type Diagnostic, fault } from '../core/diagnostics.js'
 import { defaultMemory } from '../execute/budget.js'
 import type { Listener } from '../execute/events.js'
 import { withPace } from '../execute/paced.js'
@@ -15,8 +16,6 @@ import { openFactorings, surveyRanks } from '../execute/units/survey.js'
 import { buildLineage } from '../lineage/build.js'
 import type { Digest, Lineage } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
-import type { Recipe } from '../recipe/types.js'
-import { kindOf } from '../steps/index.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
 import type { Published } from '../storage/remote/upload.js'
 import { describedAs, describeOutputs } from './describe.js'
@@ -343,7 +342,7 @@ function resultOutputs(
 }
 
 /** The plan with the local paths of outputs that are uploaded. */
-const withPlaces = (prepared: Prepared, work: string | undefined): Prepared => ({
+export const withPlaces = (prepared: Prepared, work: string | undefined): Prepared => ({
   ...prepared,
   bindings: { ...prepared.bindings, outputs: withWork(prepared.plan, prepared.bindings.outputs, work) },
 })
@@ -375,25 +374,4 @@ export function executeOptions(
     ...(commands === 'run' ? { commands: recipe.folder } : {}),
     ...(signal ? { signal } : {}),
   }
-}
-
-/** The user must agree to commands, because the recipe can be from someone else. Error: `needs-commands`. */
-export function refuseCommands(recipe: Recipe): void {
-  const written = [
-    ...recipe.outputs.map(({ evaluate }) => evaluate),
-    ...recipe.steps.flatMap((step) => [kindOf(step).evaluate?.(step), kindOf(step).check?.(step)?.evaluate]),
-  ]
-  const places = new Map(
-    written.flatMap((evaluate) => (evaluate ? [[JSON.stringify(evaluate.at), evaluate] as const] : [])),
-  )
-  if (places.size === 0) return
-  throw new Fault(
-    [...places.values()].map(({ command, env = [], at }) => ({
-      severity: 'error',
-      code: 'needs-commands',
-      message: `the recipe runs a command: ${command.join(' ')}${env.length > 0 ? ` (with access to ${env.join(', ')})` : ''}`,
-      place: recipe.placeOf(at, 'key'),
-      hint: 'check what the command does, then give --allow-commands',
-    })),
-  )
 }

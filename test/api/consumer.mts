@@ -106,7 +106,16 @@ import {
   REPORT_FORMS,
   type ReportForm,
   type ReportOptions,
+  type Point,
   run,
+  search,
+  type SearchEvent,
+  type SearchListener,
+  type SearchOptions,
+  type SearchRecord,
+  type SearchResult,
+  type Trial,
+  type TrialData,
   type RunEvent,
   type RunOptions,
   type RunResult,
@@ -293,6 +302,21 @@ export async function verified(lineagePath: string): Promise<boolean> {
   const states: readonly InputSignature[] = Object.values(result.inputs ?? {})
   show(...states)
   return result.ok && result.reproduced === true
+}
+
+export async function searched(): Promise<SearchResult> {
+  const tell: SearchListener = (event: SearchEvent | RunEvent) => show(event.kind)
+  const options: Required<SearchOptions> = {
+    ...{ set: ['search.trials=9'], output: 'out', threads: 1, memory: 1e9, resume: true, force: true, work: 'w', sync: true },
+    ...{ commands: 'run', listen: tell, signal },
+  }
+  const result = await search('recipe.yml', options)
+  const record: SearchRecord = result.record
+  const trials: readonly Trial[] = record.trials
+  const point: Point | undefined = trials[0]?.point
+  const best: TrialData = result.best
+  show(point, best.metrics['loss'], result.repeat.sameDigest, result.files.page, result.run.outputs[0]?.path)
+  return result
 }
 
 export async function compared(): Promise<readonly TensorDifference[]> {

@@ -27,6 +27,8 @@ export interface CommandOptions {
   readonly folder: string
   /** The checkpoint's path, which replaces `{model}`. */
   readonly model: string
+  /** Variables for the command, besides those of this process. */
+  readonly env?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
 }
 
@@ -38,12 +40,12 @@ export interface CommandOptions {
  */
 export async function runCommand(
   { command, env: asked, timeout }: Command,
-  { folder, model, signal }: CommandOptions,
+  { folder, model, env: own, signal }: CommandOptions,
 ): Promise<Figures> {
   const [program = '', ...words] = command.map((word) => word.replaceAll('{model}', model))
   refuseInterrupted(signal)
   const { env, withheld } = commandEnv(process.env, asked)
-  const options = { cwd: folder, env, timeout, mostOutput: MOST_OUTPUT, tail: TAIL, signal }
+  const options = { cwd: folder, env: { ...env, ...own }, timeout, mostOutput: MOST_OUTPUT, tail: TAIL, signal }
   const { code, by, ended, stdout, stderr, error } = await runGroup(program, words, options)
   if (ended === 'interrupted' || signal?.aborted) throw interrupted()
   const shown = command.join(' ')

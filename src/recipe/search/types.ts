@@ -38,10 +38,20 @@ export interface Goal {
   readonly weight: number
 }
 
+/** A parameter with its places in the recipe. */
+export interface RecipeDimension extends Dimension {
+  /** The keys that lead to its value. */
+  readonly to: Path
+  /** The recipe's own value. */
+  readonly own: SearchValue
+  /** Where the search names it. */
+  readonly at: Path
+}
+
 /** The `search` key of a recipe. */
 export interface Search {
   /** Not empty, in the order of the recipe. */
-  readonly dimensions: readonly (Dimension & { readonly at: Path })[]
+  readonly dimensions: readonly RecipeDimension[]
   /** Not empty. */
   readonly objective: readonly Goal[]
   readonly method: SearchMethod
@@ -52,7 +62,7 @@ export interface Search {
   readonly parallel: number
   /** After how many trials without a better one the search ends. Absent: never. */
   readonly patience?: number
-  /** In place of the recipe's. */
+  /** For a recipe without a command of its own. */
   readonly evaluate?: Evaluate
   readonly at: Path
 }

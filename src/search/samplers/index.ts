@@ -8,6 +8,3 @@ import { tpe } from './tpe.js'
 
 /** By name. */
 export const SAMPLERS: Readonly<Record<SearchMethod, Sampler>> = { grid, random, 'cma-es': cmaEs, tpe }
-
-/** A method that this version has. */
-export type KnownMethod = keyof typeof SAMPLERS
