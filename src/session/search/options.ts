@@ -1,13 +1,16 @@
 /** Options, events and results of searches. */
 import type { RunEvent } from '../../execute/events.js'
-import type { LoadOptions } from '../../recipe/load.js'
 import type { Goal, SearchMethod } from '../../recipe/search/types.js'
 import type { SearchRecord } from '../../search/types.js'
 import type { RunResult } from '../run.js'
 import type { TrialData } from './trialLines.js'
 
 /** How to search. */
-export interface SearchOptions extends Pick<LoadOptions, 'set' | 'output'> {
+export interface SearchOptions {
+  /** `KEY=VALUE` overrides, applied in this order. Those of values, not of the search, are in the best recipe too. */
+  readonly set?: readonly string[]
+  /** The path of the best checkpoint, relative to the working folder. Replaces the path in the recipe. */
+  readonly output?: string
   /** Default: one per CPU core. One checkpoint is made at a time, with all of them. */
   readonly threads?: number
   /** Limit of anonymous memory in bytes, for all threads together. Default: 1 GB plus the plan itself. */
@@ -72,6 +75,7 @@ export type SearchListener = (event: SearchEvent | RunEvent) => void
 export interface SearchResult {
   /** All of it, as its page shows it. */
   readonly record: SearchRecord
+  /** The trial with the greatest score. */
   readonly best: TrialData
   /** The best checkpoint, made and evaluated again. */
   readonly repeat: {

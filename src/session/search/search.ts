@@ -24,7 +24,7 @@ import { bestOf, doTrials, type Outcome, reasonOf } from './trials.js'
 import { openVariants, type Variants } from './variants.js'
 
 /**
- * Searches the values of a recipe's `search`: makes and evaluates one checkpoint per trial, records them in `NAME.trials.jsonl`, and ends
+ * Looks for values of a recipe that make a metric better: makes and evaluates one checkpoint per trial, records them in `NAME.trials.jsonl`, and ends
  * with the best recipe in `NAME.best.yml`, its checkpoint at the recipe's output, and a page in `NAME.search.html`. The same seed gives
  * the same trials, however many run at the same time.
  *
