@@ -31,7 +31,7 @@ const MERGE = ['method', 'models', 'weights', 'parameters', 'rules', 'base', 'fi
 
 /** By the text before and at the cursor. */
 export const COMPLETIONS: readonly Completion[] = [
-  { at: '‸', offered: [...TOP_LEVEL, 'tokenizer', 'chat_template', 'output', 'outputs', 'evaluate'] },
+  { at: '‸', offered: [...TOP_LEVEL, 'tokenizer', 'chat_template', 'output', 'outputs', 'evaluate', 'search'] },
   { at: `${HEAD}‸`, offered: ['merge', 'steps', 'output', 'base'], absent: ['terge', 'models'] },
   { at: `${HEAD}m‸`, offered: ['merge'] },
   { at: `${HEAD}out‸`, offered: ['output', 'outputs'] },

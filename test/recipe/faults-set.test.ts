@@ -66,7 +66,7 @@ output: x
 --set:1:1: error unknown-key: a recipe has no key 'bogus'
   bogus=1
   ^^^^^
-  hint: valid here: 'terge', 'models', 'base', 'filters', 'rebasin', 'merge', 'zip', 'repair', 'steps', 'compute', 'seed', 'tokenizer', and 4 more
+  hint: valid here: 'terge', 'models', 'base', 'filters', 'rebasin', 'merge', 'zip', 'repair', 'steps', 'compute', 'seed', 'tokenizer', and 5 more
 `,
   },
 ])

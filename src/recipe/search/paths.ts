@@ -8,7 +8,7 @@ import { childOf, type Node, type ScalarNode } from '../../language/tree.js'
 import type { Path } from '../../language/types.js'
 
 /** `merge.weights."a.b"`, `merge.parameters.t[0]`. */
-export function pathText(path: Path): string {
+function pathText(path: Path): string {
   const part = (key: string | number): string =>
     typeof key === 'number' ? `[${key}]` : /^[^.=[\]"']+$/.test(key) && key.trim() === key ? key : JSON.stringify(key)
   return path.map(part).reduce((text, one) => (text === '' || one.startsWith('[') ? text + one : `${text}.${one}`), '')

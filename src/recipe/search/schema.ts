@@ -3,7 +3,7 @@ import { listOf, object, ref, type Schema, several, text, word } from '../../lan
 
 /** More parameters need more trials than anybody has. */
 export const MOST_DIMENSIONS = 100
-export const MOST_TRIALS = 1_000_000
+const MOST_TRIALS = 1_000_000
 const MOST_PARALLEL = 64
 
 const count = (most: number, description: string): Schema => ({

@@ -1,15 +1,15 @@
 /** Checkpoints that are made one after another in the same place, to be evaluated. */
-import { storedTensors } from '../plan/stored.js'
-import type { Plan } from '../plan/types.js'
-import { refuseChanged } from '../storage/local/inputStates.js'
-import type { Staging } from '../storage/local/staging.js'
-import type { Figures } from './commands/command.js'
-import type { Journals } from './journal.js'
-import { type ClaimedOutput, claimedOutput, evaluate } from './outputs.js'
-import { doBatch, finish, openRun } from './run.js'
-import type { Bindings, Executed, ExecuteOptions } from './types.js'
-import type { UnitRecord } from './units/records.js'
-import { placeKey } from './units/storedDigests.js'
+import { storedTensors } from '../../plan/stored.js'
+import type { Plan } from '../../plan/types.js'
+import { refuseChanged } from '../../storage/local/inputStates.js'
+import type { Staging } from '../../storage/local/staging.js'
+import type { Figures } from '../commands/command.js'
+import type { Journals } from '../journal.js'
+import { type ClaimedOutput, claimedOutput, evaluate } from '../outputs.js'
+import { doBatch, finish, openRun } from '../run.js'
+import type { Bindings, Executed, ExecuteOptions } from '../types.js'
+import type { UnitRecord } from '../units/records.js'
+import { placeKey } from '../units/storedDigests.js'
 
 /** A checkpoint that was made in a place. */
 export interface MadeTrial {
