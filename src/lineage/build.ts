@@ -3,6 +3,7 @@ import { recordOf } from '../core/collections/ownValue.js'
 import { sha256 } from '../core/digest.js'
 import type { CopyReason } from '../core/reasons.js'
 import type { UnitRecord } from '../execute/units/records.js'
+import { modelsFor } from '../plan/origins.js'
 import { partsByName } from '../plan/placements.js'
 import type { Placement, Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
@@ -49,7 +50,8 @@ export interface MadeOutput {
 
 export interface LineageInput {
   readonly plan: Plan
-  readonly recipe: Pick<Recipe, 'text' | 'overrides' | 'models' | 'steps'>
+  readonly recipe: Pick<Recipe, 'text' | 'overrides' | 'models' | 'steps'> &
+    Partial<Pick<Recipe, 'tokenizer' | 'chatTemplate'>>
   /** Index into `Plan.outputs`. */
   readonly output: number
   readonly made: MadeOutput
@@ -126,6 +128,7 @@ export function describeOutput({
       from: output.from,
       ...(output.point ? { point: { name: output.point.name, t: output.point.t } } : {}),
       ...(output.keep === false ? { dropped: true as const } : {}),
+      ...modelsMerged(plan, recipe, output.from),
       files,
       tensors: output.tensors.reduce((sum, { placements }) => sum + placements.length, 0),
       digest: wholeDigest(
@@ -142,6 +145,13 @@ export function describeOutput({
       yield [placement.name, lineageTensor(output!.tensors[tensor]!, placement, part, made.records[tensor]!, making)]
   }
   return { frame, tensors }
+}
+
+/** The models of an output, if there are others. A merged vocabulary is one of all models. */
+function modelsMerged(plan: Plan, recipe: LineageInput['recipe'], from: string): Pick<Lineage['output'], 'models'> {
+  const used = new Set(modelsFor(recipe, from))
+  const names = plan.models.map(({ name }) => name)
+  return plan.tokenizer || names.every((name) => used.has(name)) ? {} : { models: names.filter((one) => used.has(one)) }
 }
 
 /** The record of the merged vocabulary, as a step named `tokenizer`, or `vocabulary` if a step has that name. */

@@ -208,6 +208,7 @@ const lineage = object<Lineage>(
         from: text,
         point: object({ name: fileName, t: number }),
         dropped: (value, at) => (value === true ? true : bad(at, 'true')),
+        models: list(text),
         files: list(file),
         tensors: natural,
         digest: nullable(digest),
@@ -216,6 +217,7 @@ const lineage = object<Lineage>(
       'permutations',
       'point',
       'dropped',
+      'models',
     ),
     evaluations: record(number),
   },
@@ -256,5 +258,7 @@ function consistent(lineage: Lineage): Lineage {
   if (count !== lineage.output.tensors) bad('output.tensors', `the number of tensors, ${count}`)
   const models = Object.values(lineage.models)
   if (new Set(models.map(({ index }) => index)).size !== models.length) bad('models', 'of one index each')
+  const { models: used = [] } = lineage.output
+  if (!used.every((name) => Object.hasOwn(lineage.models, name))) bad('output.models', 'a list of names in models')
   return lineage
 }

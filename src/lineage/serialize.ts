@@ -221,6 +221,7 @@ function after({ output, evaluations }: LineageFrame): Entries {
             : '',
         ],
         ['dropped', maybe(output.dropped)],
+        ['models', maybe(output.models)],
         ['files', list('    ', output.files.map(fileText))],
         ['tensors', inline(output.tensors)],
         ['digest', inline(output.digest)],

@@ -145,6 +145,8 @@ export interface Lineage {
     readonly point?: { readonly name: string; readonly t: number }
     /** True if the checkpoint was evaluated and not kept. `files` then lists the files that it had. */
     readonly dropped?: true
+    /** The models that this output was made from, if the run had others too. */
+    readonly models?: readonly string[]
     readonly files: readonly LineageFile[]
     readonly tensors: number
     readonly digest: Digest | null

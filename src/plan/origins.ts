@@ -1,7 +1,7 @@
 /** Which models a recipe uses, and which model its results resemble in names, config and tokenizer. */
 import { tokenizerModels } from '../recipe/tokenizer.js'
 import type { Recipe } from '../recipe/types.js'
-import { usesOf } from '../recipe/uses.js'
+import { reachedFrom, usesOf } from '../recipe/uses.js'
 import { kindOf } from '../steps/index.js'
 
 /** The models and steps that outputs and steps use. */
@@ -15,9 +15,20 @@ export function mergedModels(recipe: Recipe): string[] {
 }
 
 /** All models that the outputs need, also for statistics, tokenizers and adapters, in the recipe's order. */
-export function modelsOf(recipe: Recipe): string[] {
-  const used = usedBy(recipe)
-  for (const step of recipe.steps) for (const name of kindOf(step).files?.(step, recipe.models) ?? []) used.add(name)
+export const modelsOf = (recipe: Recipe): string[] => withCompanions(recipe, usedBy(recipe), recipe.steps)
+
+/** All models that one output was made from, also for statistics, tokenizers and adapters, in the recipe's order. */
+export function modelsFor(recipe: Parts, from: string): string[] {
+  const reached = reachedFrom(from, recipe.steps)
+  const steps = recipe.steps.filter(({ name }) => reached.has(name))
+  return withCompanions(recipe, new Set(reached), steps)
+}
+
+type Parts = Pick<Recipe, 'models' | 'steps'> & Partial<Pick<Recipe, 'tokenizer' | 'chatTemplate'>>
+
+/** Adds what models and steps read besides models. */
+function withCompanions(recipe: Parts, used: Set<string>, steps: Recipe['steps']): string[] {
+  for (const step of steps) for (const name of kindOf(step).files?.(step, recipe.models) ?? []) used.add(name)
   for (const name of tokenizerModels(recipe.tokenizer, recipe.chatTemplate, recipe.models)) used.add(name)
   const adapters = new Set([...used].map((name) => recipe.models.get(name)?.lora))
   return [...recipe.models.keys()].filter((name) => used.has(name) || adapters.has(name))

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { plan, planLicenses, run } from '../../src/index.js'
+import { plan, planLicenses, report, run } from '../../src/index.js'
 import { modelCard } from '../../src/lineage/forms/card.js'
 import { readCard } from '../../src/lineage/history/card.js'
 import { commonLicense, licenseOfText } from '../../src/lineage/history/terms.js'
@@ -173,6 +173,44 @@ test('models under one license: no warning, and the card has it', () =>
     assert.equal(readCard(text).license, { id: 'other', name: 'mine', link: 'https://example.org/terms' })
   }))
 
+test('an output is made from its own models, not from those of other outputs of the run', () =>
+  inFolder(async (folder) => {
+    const recipe = writeModels(folder, { a: { card: 'license: mit' }, b: { card: 'license: gemma' }, c: {} })
+    writeFileSync(
+      recipe,
+      [
+        'terge: 1',
+        'models: {a: ./a, b: ./b, c: ./c}',
+        'steps:',
+        '  one: {merge: {method: passthrough, models: [b], base: b}}',
+        '  all: {merge: {method: linear, models: [a, c]}}',
+        'outputs: [{from: one, path: one}, {from: all, path: all}]',
+      ].join('\n'),
+    )
+    const { outputs } = await run(await plan(recipe), { threads: 1 })
+    assert.equal(
+      outputs.map(({ lineage }) => [Object.keys(lineage.models), lineage.output.models]),
+      [
+        [['a', 'b', 'c'], ['b']],
+        [
+          ['a', 'b', 'c'],
+          ['a', 'c'],
+        ],
+      ],
+    )
+    assert.match(readFileSync(path.join(folder, 'one/README.md'), 'utf8'), /^license: "gemma"$/m)
+    const bill = JSON.parse(await report(path.join(folder, 'one'), 'cyclonedx')) as {
+      metadata: { component: { licenses: unknown; pedigree: { ancestors: { name: string }[] } } }
+    }
+    const { licenses, pedigree } = bill.metadata.component
+    assert.match(JSON.stringify(licenses), '"name":"gemma"')
+    assert.equal(
+      pedigree.ancestors.map(({ name }) => name),
+      ['./b'],
+    )
+    assert.not.match(await report(path.join(folder, 'one'), 'text'), './a')
+  }))
+
 test('model cards say what the model is to its base models', () => {
   const hub = (index: number, name: string): LineageModel => ({
     ...sample.models.a!,
@@ -193,6 +231,10 @@ test('model cards say what the model is to its base models', () => {
   assert.match(written({ a: hub(0, 'a') }, { ...copied, quantized: true }), 'base_model_relation: quantized')
   assert.not.match(written({ a: hub(0, 'a') }, copied), 'base_model_relation')
   assert.not.match(written(sample.models), 'base_model_relation')
+  const stack = { kind: 'stack', patterns: [], models: ['a'] } as unknown as Lineage['steps'][string]
+  const layers = { ...sample, models: { a: hub(0, 'a') }, steps: { tall: stack } }
+  const text = { digest: 'sha256:0', methods: new Set(['copy']), quantized: false, companions: new Map() } as const
+  assert.match(modelCard(layers, text, 'out'), 'base_model_relation: merge')
 })
 
 test.run()

@@ -5,7 +5,7 @@ import { commonLicense, termsText } from '../history/terms.js'
 import { layoutText } from '../layouts.js'
 import type { LineageFrame } from '../serialize.js'
 import type { License, LineageModel } from '../types.js'
-import { repositoryOf } from './standard/identity.js'
+import { modelsOfOutput, repositoryOf } from './standard/identity.js'
 
 /** What a card needs to know about the lineage file next to it. */
 export interface Written {
@@ -22,7 +22,7 @@ export interface Written {
 /** The card as Markdown, with a line feed at its end. `name`: the name of the output folder. */
 export function modelCard(lineage: LineageFrame, written: Written, name: string): string {
   const { digest } = written
-  const models = Object.entries(lineage.models).sort(([, a], [, b]) => a.index - b.index)
+  const models = modelsOfOutput(lineage)
   const methods = [...written.methods].filter((one) => one !== 'copy').sort()
   const step = lineage.steps[lineage.output.from]
   const extracted = step && step.kind !== 'tokenizer' ? kindOf(step).adapter : undefined
@@ -79,7 +79,7 @@ function frontMatter(
   const whole = models.filter(([name]) => !written.companions.has(name))
   const bases = extracted ? models.filter(([name]) => name === extracted.base) : whole
   const published = [...new Set(bases.flatMap(([, model]) => repositoryOf(model) ?? []))]
-  const relation = extracted ? 'adapter' : relationOf(whole, models, written)
+  const relation = extracted ? 'adapter' : relationOf(whole, models, written, lineage.steps)
   return [
     `library_name: ${library}`,
     `tags: [${[...(library === 'peft' ? ['lora'] : []), ...(extracted ? [] : ['merge']), 'terge'].join(', ')}]`,
@@ -96,10 +96,17 @@ function frontMatter(
 }
 
 /** What a model is to its base models, in the hub's words; undefined where it has none. */
-function relationOf(whole: Models, models: Models, { methods, quantized }: Written): string | undefined {
+function relationOf(
+  whole: Models,
+  models: Models,
+  { methods, quantized }: Written,
+  steps: LineageFrame['steps'],
+): string | undefined {
   if (whole.length > 1) return 'merge'
   if (models.length > whole.length && [...methods].some((method) => method !== 'copy')) return 'finetune'
-  return quantized ? 'quantized' : undefined
+  if (quantized) return 'quantized'
+  // Layers of one model on top of each other.
+  return Object.values(steps).some(({ kind }) => kind === 'stack') ? 'merge' : undefined
 }
 
 /** The license that all inputs have. */

@@ -5,7 +5,7 @@ import { Fault } from '../../core/diagnostics.js'
 import { addressIn } from '../../core/names/fileNames.js'
 import { formatSize } from '../../core/sizes.js'
 import { fileSize, follow, inside, lineageBeside, type ReadLineage, readLineage, readText } from '../../lineage/disk.js'
-import { modelsInOrder } from '../../lineage/forms/standard/identity.js'
+import { modelsOfOutput } from '../../lineage/forms/standard/identity.js'
 import { MOST_CARD, readCard } from '../../lineage/history/card.js'
 import { whyNotOf } from '../../lineage/history/compare.js'
 import type { Ancestor, InputOrigin } from '../../lineage/history/types.js'
@@ -46,7 +46,7 @@ async function inputsOf(
   const below: Walk = { ...walk, way: [...walk.way, digest] }
   const places = await inputPlaces(lineage, recipeFolder)
   const inputs: Ancestor[] = []
-  for (const [name, model] of modelsInOrder(lineage))
+  for (const [name, model] of modelsOfOutput(lineage))
     inputs.push({ name, model, origin: await originOf(model, places.get(model), below) })
   walk.known.set(digest, inputs)
   return inputs

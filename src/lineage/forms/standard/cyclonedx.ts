@@ -9,7 +9,7 @@ import {
   builderOf,
   commitOf,
   filesRead,
-  modelsInOrder,
+  modelsOfOutput,
   purlOf,
   repositoryOf,
   sha256Of,
@@ -174,8 +174,8 @@ function modelCard(lineage: Lineage): NonNullable<Component['modelCard']> {
 }
 
 function termsProperties(lineage: Lineage): Property[] {
-  const { groups, unknown } = groupedTerms(modelsInOrder(lineage))
-  if (groups.length === 0 || commonLicense(modelsInOrder(lineage))) return []
+  const { groups, unknown } = groupedTerms(modelsOfOutput(lineage))
+  if (groups.length === 0 || commonLicense(modelsOfOutput(lineage))) return []
   return [
     ...groups.flatMap(({ license, models }) =>
       models.map((model) => property(`input-license:${model}`, termsText(license))),
@@ -189,7 +189,7 @@ function subject(lineage: Lineage, { name, lineageFile, ancestors }: CycloneDxOp
   const { output, recipe, plan, seed, steps } = lineage
   const origins = new Map(ancestors.map((one) => [one.name, one.origin]))
   const shown = new Map<string, string>()
-  const inputs = modelsInOrder(lineage).map(([name, model], index) =>
+  const inputs = modelsOfOutput(lineage).map(([name, model], index) =>
     ancestor({ name, model, origin: origins.get(name) }, `input-${index + 1}`, shown),
   )
   const { own, ...files } = filesOf(output.files, 'model')
@@ -200,7 +200,7 @@ function subject(lineage: Lineage, { name, lineageFile, ancestors }: CycloneDxOp
     'bom-ref': 'model',
     name,
     description: `Made with terge ${lineage.terge}: ${(made.length > 0 ? made : methods).join(', ')}`,
-    ...licensesOf(standardLicense(commonLicense(modelsInOrder(lineage)))),
+    ...licensesOf(standardLicense(commonLicense(modelsOfOutput(lineage)))),
     ...files,
     ...(inputs.length > 0 ? { pedigree: { ancestors: inputs } } : {}),
     externalReferences: [

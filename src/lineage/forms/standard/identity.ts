@@ -49,8 +49,14 @@ export function sha256Of({ sha256, digest }: Pick<LineageFile, 'sha256' | 'diges
   return found?.slice('sha256:'.length)
 }
 
-/** Models in the order of the recipe. */
-export const modelsInOrder = ({ models }: Pick<Lineage, 'models'>): (readonly [name: string, model: LineageModel])[] =>
+/** The models that the output was made from, in the order of the recipe. */
+export function modelsOfOutput({ models, output }: Pick<Lineage, 'models' | 'output'>): [string, LineageModel][] {
+  const used = output.models && new Set(output.models)
+  return modelsInOrder({ models }).filter(([name]) => used?.has(name) ?? true)
+}
+
+/** All models that the run read, in the order of the recipe. */
+export const modelsInOrder = ({ models }: Pick<Lineage, 'models'>): [name: string, model: LineageModel][] =>
   Object.entries(models).sort(([, a], [, b]) => a.index - b.index)
 
 /** All files of an input that the run read, each once: with tensors, then small ones. */
