@@ -18,31 +18,41 @@ function shareText({ weight, role, scale }: TraceSource): string {
 function branchesOf(step: TraceStep, shown: Set<TraceStep>): Branch[] {
   shown.add(step)
   return step.sources.map((source) => {
-    const { model, tensor, reference, stopped, of } = source
+    const { model, tensor, reference, format, stopped, of } = source
     const where = reference === undefined ? '' : ` (${reference})`
+    const stored = format === undefined ? '' : ` (${format})`
     const made = of ? `, ${stepText(of)}${shown.has(of) ? ' (shown above)' : ''}` : ''
     const why = stopped === undefined ? '' : `; not followed: ${stopped}`
     return {
-      text: printable(`${shareText(source)}${model}${where}: ${tensor}${made}${why}`),
+      text: printable(`${shareText(source)}${model}${where}: ${tensor}${stored}${made}${why}`),
       branches: of && !shown.has(of) ? branchesOf(of, shown) : [],
     }
   })
 }
 
-const stepText = ({ method, why }: TraceStep): string => `${method}${why === undefined ? '' : ` [no weights: ${why}]`}`
+function stepText({ method, why, rows, ofChange, quantized }: TraceStep): string {
+  const notes = [
+    ...(ofChange ? ['of the changes by the adapters, not of this factor'] : []),
+    ...(rows === undefined ? [] : [`only of the first ${rows} rows`]),
+    ...(quantized === undefined ? [] : [`quantized as ${quantized}`]),
+    ...(why === undefined ? [] : [`no weights: ${why}`]),
+  ]
+  return `${method}${notes.length === 0 ? '' : ` [${notes.join('; ')}]`}`
+}
 
 /** The way of a tensor as a tree, and its effective weights, in lines of at most `width` columns. */
-export function traceText({ tensor, step, weights, linear }: Trace, width: number): string {
+export function traceText({ tensor, step, weights, linear, rows: first }: Trace, width: number): string {
   const tree = drawTree(
     { text: printable(`${tensor}: ${stepText(step)}`), branches: branchesOf(step, new Set()) },
     width,
   )
-  const rows = weights.map(({ weight, reference, revision, tensors, scale }) => [
+  const rows = weights.map(({ weight, reference, revision, tensors, scale, permuted = [] }) => [
     weight === null ? '-' : short(weight),
     printable(revision === undefined ? reference : `${reference} at ${revision}`),
-    printable(`${tensors.join(', ')}${scaleText(scale)}`),
+    printable(`${tensors.join(', ')}${scaleText(scale)}${permuted.map((step) => `, permuted by ${step}`).join('')}`),
   ])
-  const title = linear ? 'effective weights, over all ways' : 'effective weights, where all ways are linear'
+  const limits = first === undefined ? '' : `, of the first ${first} rows`
+  const title = `effective weights${limits}, ${linear ? 'over all ways' : 'where all ways are linear'}`
   const table = fitted([{ title: 'weight', align: 'right' }, { title: 'model' }, { title: 'tensor' }], rows, width)
   return rows.length === 0 ? tree : `${tree}\n\n${title}:\n${table}`
 }

@@ -1,5 +1,5 @@
 /** Generations of merges: the history of a model, and where its tensors came from. */
-import { appendFileSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { appendFileSync, cpSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { Validation } from '@cyclonedx/cyclonedx-library'
 import { test } from 'uvu'
@@ -160,6 +160,152 @@ test('hostile records: circles, other folders, names, and cards', () =>
     )
   }))
 
+/** The record of an alignment that is the output itself. */
+const REBASIN = { [sample.output.from]: { kind: 'rebasin', symmetry: 'permutation' } } as unknown as Lineage['steps']
+
+async function made(folder: string, out: string, recipe: string): Promise<(tensor: string) => Promise<Trace>> {
+  const file = path.join(folder, `${out}.yml`)
+  writeFileSync(file, `terge: 1\n${recipe}\n`)
+  await run(await plan(file), { threads: 1, sync: false })
+  return (tensor) => trace(path.join(folder, out), tensor)
+}
+
+const rowsOf = ({ weights }: Trace) =>
+  weights
+    .map(({ reference, weight, permuted = [] }) => [path.basename(reference), weight, ...permuted])
+    .sort(([a], [b]) => (a! < b! ? -1 : 1))
+
+test('merged adapters: weights of their changes, if nothing was cut, through generations', () =>
+  inFolder(async (folder) => {
+    for (const name of ['a0', 'a1', 'a2'])
+      cpSync(`test/fixtures/merged-adapters/merge-linear/${name}`, path.join(folder, name), { recursive: true })
+    const A = 'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight'
+    const two = 'models: {x: ./a0, y: ./a1}\nmerge: {method: linear, weights: {x: 0.25, y: 0.75}'
+    const full = await (await made(folder, 'full', `${two}}\noutput: ./full`))(A)
+    assert.equal(
+      [full.linear, full.step.ofChange, rowsOf(full)],
+      [
+        true,
+        true,
+        [
+          ['a0', 0.25],
+          ['a1', 0.75],
+        ],
+      ],
+    )
+    assert.equal(full.weights[0]!.tensors, [A, A.replace('lora_A', 'lora_B')])
+    const cut = await (await made(folder, 'cut', `${two}, rank: 2}\noutput: ./cut`))(A)
+    assert.equal(
+      [cut.linear, rowsOf(cut)],
+      [
+        false,
+        [
+          ['a0', null],
+          ['a1', null],
+        ],
+      ],
+    )
+    assert.match(cut.step.why!, /^the merged change was cut to a smaller rank, and keeps \d\d\.\d+ %/)
+    const next =
+      'models: {m: ./full, z: ./a2}\nmerge: {method: task_arithmetic, weights: {m: 1, z: 2}, parameters: {lambda: 0.5}}'
+    const both = await (await made(folder, 'both', `${next}\noutput: ./both`))(A)
+    assert.equal(
+      [both.linear, rowsOf(both)],
+      [
+        true,
+        [
+          ['a0', 0.125],
+          ['a1', 0.375],
+          ['a2', 1],
+        ],
+      ],
+    )
+  }))
+
+test('permutations move numbers: weights of aligned models, and which alignment moved them', () =>
+  inFolder(async (folder) => {
+    const at = (n: number): string => JSON.stringify(path.resolve(`test/fixtures/digits/mlp256-${n}.safetensors`))
+    const models = `models: {a: ${at(0)}, b: ${at(1)}}\nrebasin: {model: b, onto: a, spec: chain, restarts: 1}`
+    const out = 'output: out.safetensors'
+    const of = await made(folder, 'out.safetensors', `${models}\nmerge: {method: linear, weights: [1, 3]}\n${out}`)
+    assert.equal(rowsOf(await of('fc1.weight')), [
+      ['mlp256-0.safetensors', 0.25],
+      ['mlp256-1.safetensors', 0.75, 'rebasin-b'],
+    ])
+    const text = (await terge(['trace', 'out.safetensors', 'fc1.bias'], folder)).out
+    assert.match(text, / 0\.75 {2}\S*mlp256-1\.safetensors {2}fc1\.bias, permuted by rebasin-b\n/)
+
+    // A tensor in another order is another tensor, and a rotation is no permutation.
+    const read = (model: string, more: object = {}) => ({ model, tensor: 'w', weight: 0.5, ...more })
+    const aligned: LineageMerge = { method: 'rebasin', parameters: {}, sources: [read('b')] }
+    const tensor: LineageTensor = {
+      ...{ method: 'linear', parameters: {}, dtype: 'F32', shape: [2], digest: null },
+      sources: [read('b'), read('moved', { of: aligned })],
+    }
+    const traced = (symmetry: string) => {
+      const steps = { moved: { kind: 'rebasin', symmetry } } as unknown as Lineage['steps']
+      return traceTensor({ ...sample, steps, tensors: { w: tensor } }, [], 'w')!.weights
+    }
+    assert.equal(
+      traced('permutation').map(({ weight, permuted }) => [weight, permuted]),
+      [
+        [0.5, undefined],
+        [0.5, ['moved']],
+      ],
+    )
+    assert.equal(
+      traced('orthogonal').map(({ weight }) => weight),
+      [null],
+    )
+  }))
+
+test('cropped rows and quantized models', () =>
+  inFolder(async (folder) => {
+    const write = (name: string, rows: number) =>
+      writeModel(path.join(folder, `${name}.safetensors`), { w: f32([rows, 1], Array(rows).fill(1)) })
+    write('a', 4)
+    write('b', 3)
+    const models = 'models: {a: a.safetensors, b: b.safetensors}\nbase: a'
+    const merge = 'merge: {method: linear, weights: [1, 3], on_mismatch: crop}'
+    const cropped = await (await made(folder, 'c.safetensors', `${models}\n${merge}\noutput: c.safetensors`))('w')
+    assert.equal(
+      [cropped.linear, cropped.rows, rowsOf(cropped)],
+      [
+        true,
+        3,
+        [
+          ['a.safetensors', 0.25],
+          ['b.safetensors', 0.75],
+        ],
+      ],
+    )
+    const text = (await terge(['trace', 'c.safetensors', 'w'], folder)).out
+    assert.match(text, 'w: linear [only of the first 3 rows]')
+    assert.match(text, 'effective weights, of the first 3 rows, over all ways')
+
+    for (const name of ['x', 'y'])
+      cpSync('test/fixtures/packed/fp8-block-f32', path.join(folder, name), { recursive: true })
+    const W = 'model.layers.0.mlp.up_proj.weight'
+    const two = 'models: {x: ./x, y: ./y}\nmerge: {method: linear, weights: [1, 3]}'
+    await made(folder, 'q', `${two}\noutput: {path: ./q, quantize: fp8-block}`)
+    const half = 'models: {q: ./q, y: ./y}\nmerge: {method: linear}'
+    const of = await made(folder, 'q2', `${half}\noutput: {path: ./q2, quantize: fp8-block}`)
+    const found = await of(W)
+    assert.equal(
+      [found.linear, found.step.quantized, found.weights.map(({ weight }) => weight)],
+      [true, 'fp8-block', [1]],
+    )
+    assert.equal(
+      found.step.sources.map(({ format, of }) => [format, of?.quantized]),
+      [
+        ['FP8, 128 × 128 blocks', 'fp8-block'],
+        ['FP8, 128 × 128 blocks', undefined],
+      ],
+    )
+    const scales = await of(`${W}_scale_inv`)
+    assert.equal([scales.linear, scales.step.why], [false, 'these are the scales of a quantized weight'])
+  }))
+
 test('methods and shapes: passthrough, LoRA, steps in circles, other layouts, cut rows', () => {
   const read = (model: string, tensor = 'w', weight: number | null = null) => ({ model, tensor, weight })
   const traced = (merge: LineageMerge, more: Partial<Lineage> = {}) => {
@@ -220,7 +366,13 @@ test('methods and shapes: passthrough, LoRA, steps in circles, other layouts, cu
   assert.is(traced(factor).linear, false)
   assert.ok(traced(factor).weights.every(({ weight }) => weight === null))
   const cropped = { ...half, cropped: { rows: 1, models: ['a'] } }
-  assert.is(traced(cropped).linear, false)
+  assert.equal([traced(cropped).linear, traced(cropped).rows, traced(half).rows], [true, 1, undefined])
+  // The first rows in another order are other rows.
+  const aligned: LineageMerge = {
+    ...{ method: 'rebasin', parameters: {} },
+    sources: [{ ...read('soup'), of: cropped }],
+  }
+  assert.is(traced(aligned, { steps: REBASIN }).linear, false)
   const round: LineageMerge = { method: 'copy', parameters: {}, sources: [read('soup')] }
   const tensor: LineageTensor = {
     ...round,

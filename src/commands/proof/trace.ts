@@ -12,7 +12,7 @@ export const trace = defineCommand({
   description:
     'Follows the lineage of an output, and the lineages beside its inputs if their recorded digests agree. Prints what the tensor ' +
     'was made from, and the effective weight of each original model, summed over all ways, where every method on the way is linear: ' +
-    'linear, task_arithmetic, passthrough, copies, stacks and LoRA. Reads no tensors.',
+    'linear, task_arithmetic, passthrough, copies, stacks, permutations, LoRA and sums of LoRA. Reads no tensors.',
   examples: [
     '<%= config.bin %> trace merged model.layers.0.mlp.down_proj.weight',
     'Print JSON\n<%= config.bin %> trace merged.safetensors model.norm.weight --json',

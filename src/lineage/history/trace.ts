@@ -1,6 +1,6 @@
 /** Where one tensor came from, through all generations: a pure function of lineages. */
-import { EMBEDDING, HEAD } from '../../networks/tied.js'
-import type { Lineage, LineageMerge, LineageModel, LineageSource } from '../types.js'
+import type { Lineage, LineageMerge, LineageModel } from '../types.js'
+import { type Share, sharesOf } from './shares.js'
 import type { Ancestor } from './types.js'
 
 /** A tensor of a model that no lineage goes beyond, and its weight in the traced tensor. */
@@ -14,6 +14,8 @@ export interface TraceWeight {
   readonly weight: number | null
   /** Of a change by an adapter: the s of s·B·A. The same adapter with another scale is another change. */
   readonly scale?: number
+  /** The alignments that have put its elements into another order, the last one first. Other orders are other tensors. */
+  readonly permuted?: readonly string[]
   /** How many merges are between it and the traced tensor, at least. */
   readonly generation: number
 }
@@ -23,6 +25,12 @@ export interface TraceStep {
   readonly method: string
   /** Why no weight goes through it. Absent for linear methods. */
   readonly why?: string
+  /** The coefficients are those of the first rows only. The others are from the base. */
+  readonly rows?: number
+  /** The coefficients are those of the change by an adapter that the tensor is a factor of. */
+  readonly ofChange?: true
+  /** How the result was quantized. The coefficients are those of the numbers before. */
+  readonly quantized?: string
   readonly sources: readonly TraceSource[]
 }
 
@@ -34,6 +42,8 @@ export interface TraceSource {
   /** Its own coefficient in this step. */
   readonly weight: number | null
   readonly role: 'source' | 'base' | 'adapter'
+  /** How it is quantized, if it was read from a file and is. The weight is that of the numbers that this means. */
+  readonly format?: string
   /** Of a change by an adapter: the s of s·B·A. */
   readonly scale?: number
   /** How it was made: in the same recipe, or in the one of its lineage. */
@@ -52,6 +62,8 @@ export interface Trace {
   readonly step: TraceStep
   /** Whether every method on all ways is linear. */
   readonly linear: boolean
+  /** The weights are those of the first rows only: later rows are not from all models. Absent: of all rows. */
+  readonly rows?: number
   /** Effective weights, summed over all ways. */
   readonly weights: readonly TraceWeight[]
 }
@@ -63,89 +75,6 @@ interface Generation {
   readonly depth: number
 }
 
-/** A source of a step with its coefficient. */
-interface Share {
-  readonly source: LineageSource
-  readonly role: TraceSource['role']
-  readonly factor: number | null
-  /** Names of the factors of an adapter, if there are several. */
-  readonly tensors?: readonly string[]
-  /** Of these factors. */
-  readonly scale?: number
-}
-
-interface Shares {
-  readonly shares: readonly Share[]
-  readonly why?: string
-}
-
-const number = (value: unknown, otherwise: number): number => (typeof value === 'number' ? value : otherwise)
-const asSource = (source: LineageSource, factor: number | null): Share => ({ source, role: 'source', factor })
-
-/** The coefficients of linear methods. Their formulas are those of the methods, over what lineages record. */
-const LINEAR: Readonly<Record<string, (merge: LineageMerge) => Shares>> = {
-  copy: ({ sources }) => ({ shares: sources.slice(0, 1).map((source) => asSource(source, 1)) }),
-  linear: ({ sources }) => ({ shares: sources.map((source) => asSource(source, source.weight)) }),
-  passthrough: ({ sources, parameters: { scale } }) => ({
-    shares: sources.slice(0, 1).map((source) => asSource(source, number(Array.isArray(scale) ? scale[0] : scale, 1))),
-  }),
-  // b + λ Σ w_i (x_i − b)
-  task_arithmetic({ sources, base, parameters: { lambda, lines } }) {
-    const scale = number(lambda, 1) * number(lines, 1)
-    const shares = sources.map((source) => asSource(source, source.weight === null ? null : scale * source.weight))
-    const sum = shares.reduce<number | null>(
-      (all, { factor }) => (all === null || factor === null ? null : all + factor),
-      0,
-    )
-    return {
-      shares: [
-        ...shares,
-        ...(base ? [{ source: base, role: 'base' as const, factor: sum === null ? null : 1 - sum }] : []),
-      ],
-    }
-  },
-  // W + s·B·A: the factors of the adapter make one change, whose scale is part of the adapter.
-  lora({ sources, parameters: { scale } }) {
-    const adapter = sources.at(-1)
-    const [base] = sources
-    if (!adapter || !base) return { shares: [] }
-    const factors = sources.filter(({ model }) => model === adapter.model)
-    const change: Share = {
-      ...{ source: adapter, role: 'adapter', factor: 1, tensors: factors.map(({ tensor }) => tensor) },
-      ...(typeof scale === 'number' ? { scale } : {}),
-    }
-    return { shares: [...(base.model === adapter.model ? [] : [asSource(base, 1)]), change] }
-  },
-  'adapter-sum': ({ sources: [weight, change], parameters: { kept, scale } }) => ({
-    shares: [
-      ...(weight ? [asSource(weight, number(kept, 1))] : []),
-      ...(change ? [{ source: change, role: 'adapter' as const, factor: number(scale, 1) }] : []),
-    ],
-  }),
-}
-
-/** The sources of a step, with coefficients if it is linear. */
-function sharesOf(merge: LineageMerge, tensor: string, { lineage }: Generation): Shares {
-  const all = (why: string): Shares => ({
-    shares: [
-      ...merge.sources.map((source) => asSource(source, null)),
-      ...(merge.base ? [{ source: merge.base, role: 'base' as const, factor: null }] : []),
-    ],
-    why,
-  })
-  const known = Object.hasOwn(LINEAR, merge.method) ? LINEAR[merge.method] : undefined
-  if (!known) return all(`${merge.method} is not linear`)
-  if (merge.cropped) return all(`only the first ${merge.cropped.rows} rows were merged`)
-  const isVocabulary = Object.values(lineage.steps).some(({ kind }) => kind === 'tokenizer')
-  if (isVocabulary && (EMBEDDING.test(tensor) || HEAD.test(tensor))) return all('its rows follow a merged vocabulary')
-  // The changes that adapters make were merged, not their factors: those are not the sum of the factors of the inputs.
-  if (merge.parameters.factor !== undefined) return all('the changes by adapters were merged, not their factors')
-  const found = known(merge)
-  return found.shares.some(({ factor }) => factor === null)
-    ? { ...found, why: `${merge.method} has no recorded weight` }
-    : found
-}
-
 /** What a model is known by in all generations: its commit, or the digests of its files. */
 function identityOf(model: LineageModel): string {
   const digests = model.files.map(({ digest, sha256 }) => digest ?? sha256)
@@ -153,7 +82,25 @@ function identityOf(model: LineageModel): string {
   return JSON.stringify([model.reference, model.revision])
 }
 
-type Weights = ReadonlyMap<string, TraceWeight>
+/** Effective weights by what they are of. `rows`: they are those of the first rows only. */
+interface Weights {
+  readonly of: ReadonlyMap<string, TraceWeight>
+  readonly rows?: number
+}
+
+/** A step, and where it is. */
+interface Place {
+  readonly merge: LineageMerge
+  readonly at: Generation
+  readonly parts: Parts
+  readonly tensor: string
+  /** The name of the step in its recipe. */
+  readonly owner: string
+}
+
+/** The smaller of two limits. */
+const least = (one: number | undefined, other: number | undefined): number | undefined =>
+  one === undefined ? other : other === undefined ? one : Math.min(one, other)
 
 /** Most steps after one another, over all generations. */
 const DEEPEST = 1000
@@ -174,7 +121,7 @@ class Tracer {
   }
 
   /** The generation of an input; undefined if it cannot be followed. */
-  below(generation: Generation, name: string, tensor: string): Generation | undefined {
+  private below(generation: Generation, name: string, tensor: string): Generation | undefined {
     const input = generation.inputs.get(name)
     if (input?.origin.kind !== 'lineage' || this.stops(generation, name, tensor) !== undefined) return undefined
     const { read, inputs } = input.origin
@@ -186,7 +133,7 @@ class Tracer {
   }
 
   /** Why a model that has a lineage is not followed. */
-  stops({ inputs }: Generation, name: string, tensor: string): string | undefined {
+  private stops({ inputs }: Generation, name: string, tensor: string, ofChange = false): string | undefined {
     const input = inputs.get(name)
     if (!input) return undefined
     const { origin, model } = input
@@ -194,82 +141,103 @@ class Tracer {
     if (origin.kind !== 'lineage') return undefined
     // The name is that of the main stored tensor. Others may be part of it.
     if (model.readAs) return 'it was read in another layout'
-    return Object.hasOwn(origin.read.lineage.tensors, tensor) ? undefined : `its lineage has no tensor ${tensor}`
+    if (!Object.hasOwn(origin.read.lineage.tensors, tensor)) return `its lineage has no tensor ${tensor}`
+    return ofChange ? 'the scale of its own change is not in its lineage' : undefined
   }
 
   /** How a source was made: in its own recipe, or the recipe of its lineage. */
-  madeOf(
-    { model, tensor, of }: LineageSource,
-    parts: Parts,
-    generation: Generation,
-  ):
-    | { readonly merge: LineageMerge; readonly at: Generation; readonly parts: Parts; readonly tensor: string }
-    | undefined {
-    const merge = of ?? parts.get(partKey(model, tensor))
-    if (merge) return { merge, at: generation, parts, tensor }
-    const below = this.below(generation, model, tensor)
+  private madeOf(
+    { source: { model, tensor, of }, tensors }: Share,
+    { at, parts, merge: reader }: Place,
+  ): Place | undefined {
+    const merge = tensors ? undefined : (of ?? parts.get(partKey(model, tensor)))
+    if (merge) return { merge, at, parts, tensor, owner: model }
+    // An adapter at another scale is another change, and the lineage of merged adapters does not have their own scale.
+    if (tensors && reader.parameters.factor === undefined) return undefined
+    const below = this.below(at, model, tensor)
     const found = below?.lineage.tensors[tensor]
-    return below && found ? { merge: found, at: below, parts: partsOf(found), tensor } : undefined
+    if (!below || !found || (tensors && found.parameters.factor === undefined)) return undefined
+    return { merge: found, at: below, parts: partsOf(found), tensor, owner: below.lineage.output.from }
   }
 
   /** Effective weights of what a step was made from. */
-  weightsOf(merge: LineageMerge, tensor: string, generation: Generation, parts: Parts): Weights {
+  weightsOf(place: Place): Weights {
+    const { merge, tensor, at, owner } = place
     const known = this.weights.get(merge)
     if (known) return known
-    if (!this.enters(merge)) return new Map([[tensor, { ...UNKNOWN, tensors: [tensor], generation: generation.depth }]])
+    if (!this.enters(merge)) return { of: new Map([[tensor, { ...UNKNOWN, tensors: [tensor], generation: at.depth }]]) }
     const total = new Map<string, TraceWeight>()
     const add = (key: string, one: TraceWeight): void => {
       const before = total.get(key)
       const weight = one.weight === null || before?.weight === null ? null : one.weight + (before?.weight ?? 0)
       total.set(key, { ...one, weight, generation: Math.min(one.generation, before?.generation ?? one.generation) })
     }
-    for (const { source, factor, tensors, scale } of sharesOf(merge, tensor, generation).shares) {
-      const made = tensors ? undefined : this.madeOf(source, parts, generation)
-      if (made) {
-        for (const [key, one] of this.weightsOf(made.merge, made.tensor, made.at, made.parts))
-          add(key, { ...one, weight: factor === null || one.weight === null ? null : factor * one.weight })
-        continue
+    const { shares, rows } = sharesOf(merge, tensor, owner, at.lineage)
+    let first = rows
+    for (const share of shares) {
+      const { factor, permuted } = share
+      const made = this.madeOf(share, place)
+      const inner = made ? this.weightsOf(made) : { of: this.leafOf(share, place) }
+      // The first rows of a tensor in another order are other rows.
+      const isMoved = permuted === true && inner.rows !== undefined
+      first = least(first, inner.rows)
+      for (const [key, one] of inner.of) {
+        const weight = factor === null || one.weight === null || isMoved ? null : factor * one.weight
+        if (permuted)
+          add(JSON.stringify([at.lineage.plan.digest, owner, key]), {
+            ...{ ...one, weight },
+            permuted: [owner, ...(one.permuted ?? [])],
+          })
+        else add(key, { ...one, weight })
       }
-      const model = generation.inputs.get(source.model)?.model ?? modelOf(generation, source.model)
-      const names = tensors ?? [source.tensor]
-      const key = JSON.stringify([model ? identityOf(model) : source.model, names, scale ?? null])
-      const revision = model?.revision === undefined ? {} : { revision: model.revision }
-      // A source that is neither a model nor described says nothing of what it was made from.
-      const weight = model ? factor : null
-      add(key, {
-        reference: model?.reference ?? source.model,
-        ...revision,
-        tensors: names,
-        weight,
-        ...(scale === undefined ? {} : { scale }),
-        generation: generation.depth,
-      })
     }
     this.open.delete(merge)
-    this.weights.set(merge, total)
-    return total
+    const found = { of: total, ...(first === undefined ? {} : { rows: first }) }
+    this.weights.set(merge, found)
+    return found
+  }
+
+  /** A source that no lineage goes beyond. */
+  private leafOf({ source, tensors, scale }: Share, { at }: Place): ReadonlyMap<string, TraceWeight> {
+    const model = at.inputs.get(source.model)?.model ?? modelOf(at, source.model)
+    const names = tensors ?? [source.tensor]
+    const key = JSON.stringify([model ? identityOf(model) : source.model, names, scale ?? null])
+    const leaf: TraceWeight = {
+      reference: model?.reference ?? source.model,
+      ...(model?.revision === undefined ? {} : { revision: model.revision }),
+      tensors: names,
+      // A source that is neither a model nor described says nothing of what it was made from.
+      weight: model ? 1 : null,
+      ...(scale === undefined ? {} : { scale }),
+      generation: at.depth,
+    }
+    return new Map([[key, leaf]])
   }
 
   /** The way itself. Parts that are shared are one object. */
-  stepOf(merge: LineageMerge, tensor: string, generation: Generation, parts: Parts): TraceStep {
+  stepOf(place: Place): TraceStep {
+    const { merge, tensor, at, owner } = place
     const known = this.steps.get(merge)
     if (known) return known
     if (!this.enters(merge))
       return { method: merge.method, why: 'its steps go round in a circle, or are too many', sources: [] }
-    const { shares, why } = sharesOf(merge, tensor, generation)
-    const sources = shares.map(({ source, role, factor, tensors, scale }): TraceSource => {
-      const made = tensors ? undefined : this.madeOf(source, parts, generation)
-      const model = modelOf(generation, source.model)
-      const stopped = made ? undefined : this.stops(generation, source.model, source.tensor)
+    const { shares, ...facts } = sharesOf(merge, tensor, owner, at.lineage)
+    const sources = shares.map((share): TraceSource => {
+      const { source, role, factor, tensors, scale } = share
+      const made = this.madeOf(share, place)
+      const model = modelOf(at, source.model)
+      const stopped = made ? undefined : this.stops(at, source.model, source.tensor, tensors !== undefined)
       return {
         ...{ model: source.model, tensor: tensors?.join(', ') ?? source.tensor, weight: factor, role },
+        ...(source.format === undefined ? {} : { format: source.format }),
         ...(scale === undefined ? {} : { scale }),
         ...(model ? { reference: model.reference } : {}),
-        ...(made ? { of: this.stepOf(made.merge, made.tensor, made.at, made.parts) } : {}),
+        ...(made ? { of: this.stepOf(made) } : {}),
         ...(stopped === undefined ? {} : { stopped }),
       }
     })
-    const step = { method: merge.method, ...(why === undefined ? {} : { why }), sources }
+    const quantized = 'quantized' in merge ? { quantized: String(merge.quantized) } : {}
+    const step = { method: merge.method, ...facts, ...quantized, sources }
     this.open.delete(merge)
     this.steps.set(merge, step)
     return step
@@ -290,15 +258,17 @@ export function traceTensor(lineage: Lineage, ancestors: readonly Ancestor[], te
   const merge = Object.hasOwn(lineage.tensors, tensor) ? lineage.tensors[tensor] : undefined
   if (!merge) return undefined
   const tracer = new Tracer()
-  const generation: Generation = { lineage, inputs: byName(ancestors), depth: 1 }
-  const parts = partsOf(merge)
-  const weights = [...tracer.weightsOf(merge, tensor, generation, parts).values()]
+  const at: Generation = { lineage, inputs: byName(ancestors), depth: 1 }
+  const place: Place = { merge, at, parts: partsOf(lineage.tensors[tensor]!), tensor, owner: lineage.output.from }
+  const { of, rows } = tracer.weightsOf(place)
+  const weights = [...of.values()]
   const order = (a: TraceWeight, b: TraceWeight): number =>
     Math.abs(b.weight ?? 0) - Math.abs(a.weight ?? 0) || a.generation - b.generation
   return {
     tensor,
-    step: tracer.stepOf(merge, tensor, generation, parts),
+    step: tracer.stepOf(place),
     linear: weights.every(({ weight }) => weight !== null),
+    ...(rows === undefined ? {} : { rows }),
     weights: weights.sort(order),
   }
 }

@@ -69,7 +69,9 @@ export function quantizedSpecs(quantizer: Quantizer, name: string, shape: readon
   ]
 }
 
-const scaleName = (quantizer: Quantizer, name: string): string => `${name.slice(0, -WEIGHT.length)}${SCALES[quantizer]}`
+/** The name of the scales of a weight. */
+export const scaleName = (quantizer: Quantizer, name: string): string =>
+  `${name.slice(0, -WEIGHT.length)}${SCALES[quantizer]}`
 
 /** The expression that quantizes a tensor. */
 const quantizedExpr = (quantizer: Quantizer, step: string, { expr }: ValueTensor): Expr => ({
