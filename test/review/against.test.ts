@@ -256,7 +256,8 @@ test('models that cannot be reached are named, and nothing is said about bytes',
     git('commit', '-q', '-m', 'x', '--', '.gitignore')
     const fresh = await terge(['plan', 'recipe.yml', '--against', 'empty'], folder)
     assert.is(fresh.code, 0, fresh.err)
-    assert.match(fresh.out, /everything is new/)
+    assert.match(fresh.out, /everything is new: 8 tensors, 288 B/)
+    assert.match(fresh.out, /output out\/merged\.safetensors, .*, new\n/)
   }))
 
 test('what is said about bytes is what two runs give', () =>

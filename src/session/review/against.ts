@@ -147,6 +147,7 @@ async function againstPlan(recipe: string, { name, text }: Earlier, options: Opt
 
 async function againstRecipe(later: Later, source: Earlier, options: Options): Promise<Difference> {
   const prepared = await planOpened(await openRecipe(later.recipe, options))
+  if (source.text === undefined) return allNew(source, prepared, later.recipe)
   const earlier = await earlierPlan(source, options)
   if (!('prepared' in earlier)) return withoutPlans(later, prepared.recipe, source, earlier)
   const { old } = source
@@ -165,6 +166,23 @@ async function againstRecipe(later: Later, source: Earlier, options: Options): P
   const text = isOtherText ? ['the lineage and the model card record the text of the recipe, which differs'] : []
   return { ...found, notes: [...text, ...otherTerms(earlier.prepared, prepared)] }
 }
+
+/** A recipe that the revision does not have: all of its models, steps and outputs come. */
+async function allNew(source: Earlier, prepared: Prepared, name: string): Promise<Difference> {
+  const later = planSide(prepared.plan, await marksOf(prepared, () => false), { name })
+  const found = compareSides(nothingOf(source), later, {
+    ...{ kind: 'plan', certain: true, notes: [newNote(source)] },
+    recipe: recipeChanges(undefined, prepared.recipe.text),
+  })
+  return { ...found, bytes: 'differ' }
+}
+
+const newNote = ({ name }: Earlier): string => `${name} does not have this recipe, so everything is new`
+
+const nothingOf = (source: Earlier): Side => ({
+  ...namesOf(source),
+  ...{ models: new Map(), steps: new Map(), settings: new Map(), outputs: [] },
+})
 
 /** What models of both sides say of their licenses, where that differs: a change that no tensor shows. */
 function otherTerms(earlier: Prepared, later: Prepared): string[] {
@@ -192,8 +210,7 @@ interface NoPlan {
 
 /** The plan of the earlier recipe; errors in it are not errors of the comparison. */
 async function earlierPlan(source: Earlier, options: Options): Promise<{ prepared: Prepared } | NoPlan> {
-  const { name, text, old, file } = source
-  if (text === undefined) return { notes: [`${name} does not have this recipe, so everything is new`], unreachable: [] }
+  const { name, text = '', old, file } = source
   const reading = { ...options, text, name, ...(old ? { place: old.place, entries: old.entries } : {}) }
   const { recipe } = load(file, reading)
   try {
@@ -231,8 +248,7 @@ function withoutPlans(
   source: Earlier,
   { recipe, notes, unreachable }: NoPlan,
 ): Difference {
-  const nothing: Side = { ...namesOf(source), models: new Map(), steps: new Map(), settings: new Map(), outputs: [] }
-  const a = recipe ? recipeSide(recipe, namesOf(source)) : nothing
+  const a = recipe ? recipeSide(recipe, namesOf(source)) : nothingOf(source)
   const found = compareSides(a, recipeSide(later, { name }), {
     ...{ kind: 'plan', certain: true, notes },
     recipe: recipeChanges(source.text, later.text),
@@ -246,10 +262,7 @@ async function againstText({ recipe }: Later, source: Earlier, options: Options)
   const { name, old } = source
   const reading = { ...options, name, ...(old ? { place: old.place, entries: old.entries } : {}) }
   const earlier = source.text === undefined ? undefined : load(source.file, { ...reading, text: source.text })
-  const notes =
-    source.text === undefined
-      ? [`${source.name} does not have this recipe, so everything is new`]
-      : ['only the texts of the recipes are compared']
+  const notes = source.text === undefined ? [newNote(source)] : ['only the texts of the recipes are compared']
   return withoutPlans({ recipe, file: recipe }, later.recipe, source, {
     ...(earlier?.recipe ? { recipe: earlier.recipe } : {}),
     ...{ notes, unreachable: [] },

@@ -62,6 +62,8 @@ export function verdict({ bytes, outputs, kind, a }: Difference): string {
   const groups = outputs.flatMap((output) => output.groups.filter(({ state }) => state !== 'remade'))
   const differing = groups.reduce((sum, { tensors }) => sum + tensors, 0)
   const size = groups.reduce((sum, { bytes }) => sum + bytes, 0)
+  if (outputs.every(({ state }) => state === 'added'))
+    return `everything is new: ${counted(all, 'tensor')}, ${formatSize(size)}`
   if (differing === 0) return 'the bytes of files differ; all tensors are the same'
   return `the bytes ${kind === 'plan' ? 'will differ' : 'differ'}: ${formatCount(differing)} of ${counted(all, 'tensor')}, ${formatSize(size)}`
 }
