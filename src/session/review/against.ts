@@ -74,6 +74,8 @@ const MOST = 2 ** 29 - 1
 
 /** A commit in full: never a file, whoever adds one of that name. */
 const COMMIT = /^([0-9a-f]{40}|[0-9a-f]{64})(:|$)/
+/** Digits of a commit that people read. */
+const SHORT = 7
 /** Never a revision. */
 const IS_PATH = /^(\.{0,2}[\\/]|[A-Za-z]:[\\/])/
 
@@ -104,15 +106,16 @@ function earlierOf(file: string, earlier: string): Earlier {
     }
   }
   const colon = earlier.indexOf(':')
-  const [name, other] = colon < 0 ? [earlier] : [earlier.slice(0, colon), earlier.slice(colon + 1)]
-  const revision = openRevision(path.dirname(file), name!)
+  const [written, other] = colon < 0 ? [earlier] : [earlier.slice(0, colon), earlier.slice(colon + 1)]
+  const revision = openRevision(path.dirname(file), written!)
+  const name = COMMIT.test(written!) ? written!.slice(0, SHORT) : written!
   const within = other ?? revision.within(file)
   const [found] = within === undefined || within === '' ? [] : revision.entries([within])
   const common = { commit: revision.commit, file: path.join(revision.root, ...(within ?? '').split('/')) }
   if (!found?.mode.startsWith('100') || found.path !== within) {
     if (other !== undefined)
       throw fault('bad-revision', `${name} has no file ${other}`, 'write the path from the root of the repository')
-    return { name: earlier, ...common }
+    return { name, ...common }
   }
   const old = oldFiles(revision)
   return { name: `${name}:${within}`, ...common, text: revision.content(found).toString('utf8'), old }

@@ -1,6 +1,6 @@
 /**
  * The files of a revision where programs can read them. What is the same now is read where it is; what has changed is written into a
- * folder of its own, which is removed at the end. Links and submodules are not followed.
+ * folder of its own, which is removed at the end. Of a submodule, the commit counts that the revision has of it.
  */
 import { createHash } from 'node:crypto'
 import {
@@ -21,11 +21,12 @@ import {
 } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
+import { Fault } from '../../core/diagnostics.js'
 import { leadsDown } from '../leadsDown.js'
 import type { FolderEntry } from '../local/places.js'
 import { GitProblem } from './command.js'
 import { oldNames } from './oldNames.js'
-import type { Revision, RevisionFile } from './revision.js'
+import { openRevision, type Revision, type RevisionFile } from './revision.js'
 
 export interface OldFiles {
   /** Where the content is that a file or folder had in the revision. Without one there, the place does not exist. */
@@ -54,6 +55,7 @@ export function oldFiles(revision: Revision): OldFiles {
   const folder = settledTemporary()
   const known = new Map<string, string>()
   const unreachable = new Map<string, string>()
+  const ownerOf = submodules(revision)
   const find = (asked: string): string => {
     let target = path.join(folder, 'unreachable')
     try {
@@ -61,7 +63,8 @@ export function oldFiles(revision: Revision): OldFiles {
       const within = revision.within(file)
       if (within === undefined) return file
       target = within === '' ? folder : path.join(folder, ...within.split('/'))
-      return bring(revision, file, within, target)
+      const owner = ownerOf(file)
+      return bring(owner, file, owner.within(file)!, target)
     } catch (error) {
       if (!(error instanceof Unreachable || error instanceof GitProblem)) throw error
       unreachable.set(asked, error.message)
@@ -78,7 +81,8 @@ export function oldFiles(revision: Revision): OldFiles {
     },
     entries(asked) {
       try {
-        return oldNames(revision, followed(revision, asked))
+        const file = followed(revision, asked)
+        return oldNames(ownerOf(file), file)
       } catch (error) {
         if (error instanceof Unreachable || error instanceof GitProblem) return undefined
         throw error
@@ -131,6 +135,46 @@ function pastLink(revision: Revision, file: string): string | undefined {
 }
 
 const LINK = '120000'
+const SUBMODULE = '160000'
+
+/** Finds the revision that has a file: the one of the repository, or what it had of the submodule on the way to the file. */
+function submodules(revision: Revision): (file: string) => Revision {
+  const known = new Map<string, Revision>()
+  const ownerOf = (outer: Revision, file: string): Revision => {
+    const within = outer.within(file)
+    const steps = within === undefined || within === '' ? [] : within.split('/')
+    const ways = steps.map((_, index) => steps.slice(0, index + 1).join('/'))
+    const then = new Map(outer.entries(ways).map((entry) => [entry.path, entry]))
+    for (const way of ways) {
+      const old = then.get(way)
+      const place = path.join(outer.root, ...way.split('/'))
+      if (old?.mode === SUBMODULE) {
+        const inner = known.get(place) ?? openSubmodule(outer, place, old)
+        known.set(place, inner)
+        return ownerOf(inner, file)
+      }
+      if (!old && isFolder(place) && outer.tracked(way).has(way))
+        throw new Unreachable(`the submodule ${way} is not in ${outer.name}, where git got it later`)
+    }
+    return outer
+  }
+  return (file) => ownerOf(revision, file)
+}
+
+const isFolder = (place: string): boolean => lstatSync(place, { throwIfNoEntry: false })?.isDirectory() === true
+
+/** The commit of a submodule that a revision has. Without a repository of its own there, git would answer for the one around it. */
+function openSubmodule({ name }: Revision, place: string, { path: way, id }: RevisionFile): Revision {
+  try {
+    const inner = isFolder(place) ? openRevision(place, id) : undefined
+    if (inner?.root === place) return { ...inner, name }
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+  }
+  throw new Unreachable(
+    `the commit ${id.slice(0, 12)} of the submodule ${way}, which ${name} has, is not on this machine: run git submodule update --init, or git fetch in it`,
+  )
+}
 
 const realpathOf = (link: string): string =>
   existsSync(link) ? realpathSync(link) : path.resolve(path.dirname(link), readlinkSync(link))
