@@ -41,6 +41,7 @@ export const ERROR_CODES = [
   'bad-encoding',
   'bad-environment',
   'bad-flag',
+  'bad-formula',
   'bad-index',
   'bad-key',
   'bad-layers',

@@ -13,6 +13,7 @@ import {
 } from './types.js'
 
 export * from './context.js'
+export * from './formula.js'
 export * from './treeDigest.js'
 export * from './types.js'
 

@@ -59,6 +59,7 @@ export type Compute = 'f32' | 'f64'
  * hadamard, normedRows, normedColumns: what adapters need, see assembly/combine/adapted.ts.
  * quotients: elements divided by numbers of a table, see assembly/sums/quantize.ts.
  * trimmed_, dropped_, ranked_sum and _elect, sce, choose: see assembly/sparse/sparse.ts, ranked.ts, sce.ts, fusion.ts.
+ * formula: a compiled formula, see formula.ts.
  * Coefficients are rounded to the compute type, once.
  */
 export type MapKernel =
@@ -85,6 +86,7 @@ export type MapKernel =
   | 'hadamard'
   | 'normedRows'
   | 'normedColumns'
+  | 'formula'
 /**
  * dots: for inputs a and b, sums += [a·a, b·b, a·b], accumulated in float64: within each chunk element i goes to
  * lane i mod 4, the chunk's sum is (lane 0 + lane 2) + (lane 1 + lane 3), and is added to what the sums hold.
@@ -97,6 +99,7 @@ export type MapKernel =
  *   then in that input and others.
  * negatives: counts of the first input's elements that are negative, that are not finite, and that are not 0.
  * largest: by row, the largest finite magnitudes of runs of columns; the coefficient is the length of a run.
+ * formula_sums: numbers of a whole tensor from compiled formulas, see assembly/formula/measure.ts.
  * coarse, fine, equals, nth: the steps of selection, see assembly/sparse/select.ts. Sums of sparsifying methods: sparseSums.ts.
  */
 export type ReduceKernel =
@@ -111,7 +114,8 @@ export type ReduceKernel =
   | 'negatives'
   | 'pcb_coarse'
   | 'pcb_fine'
-  | `${'' | 'variance_' | 'importance_'}${'coarse' | 'fine' | 'equals' | 'nth'}`
+  | `${'' | 'variance_' | 'importance_' | 'formula_'}${'coarse' | 'fine' | 'equals' | 'nth'}`
+  | 'formula_sums'
   | 'trimmed_l1'
   | 'dropped_l1'
   | 'ranked_l1'

@@ -1,20 +1,29 @@
 /** Collects the errors of one recipe and finds their places. */
 import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic, Place } from '../core/diagnostics.js'
-import { type Node, type Span, spanOf, spanPlace } from './tree.js'
-import type { Path } from './types.js'
+import { partSpan } from './partPlaces.js'
+import { type Node, nodeAt, spanOf, spanPlace } from './tree.js'
+import type { Path, Within } from './types.js'
 
 export interface Note {
   readonly hint?: string | undefined
   readonly part?: 'key' | 'value'
   /** A part of the string at the path: offset of its first character, and its length. */
-  readonly within?: { readonly offset: number; readonly length: number }
+  readonly within?: Within
 }
 
 export interface Report {
   readonly error: (code: ErrorCode, message: string, at: Path, note?: Note) => void
   readonly warn: (code: ErrorCode, message: string, at: Path, note?: Note) => void
   readonly diagnostics: Diagnostic[]
+}
+
+/** The place of a node, of its key, or of a part of a string. */
+export function placeIn(root: Node, at: Path, part: 'key' | 'value' = 'value', within?: Within): Place {
+  const span = spanOf(root, at, part)
+  const node = within && nodeAt(root, at)
+  const isText = node?.kind === 'scalar' && typeof node.value === 'string' && node.span === span
+  return spanPlace(within && isText ? partSpan(span, String(node.value), within) : span)
 }
 
 /** More errors help nobody, and a recipe made to have many costs time. */
@@ -34,8 +43,7 @@ export function makeReport(root: () => Node): Report {
         })
       return
     }
-    const span = spanOf(root(), at, note.part ?? 'value')
-    const place = spanPlace(note.within ? narrow(span, note.within) : span)
+    const place = placeIn(root(), at, note.part, note.within)
     diagnostics.push({ severity, code, message, place, ...(note.hint === undefined ? {} : { hint: note.hint }) })
   }
   return {
@@ -43,21 +51,6 @@ export function makeReport(root: () => Node): Report {
     warn: (...args) => add('warning', ...args),
     diagnostics,
   }
-}
-
-/** A part of a scalar as written, including quotes and escapes. Scalars over several lines have no parts. */
-function narrow(span: Span, { offset, length }: { offset: number; length: number }): Span {
-  const written = span.origin.text.slice(span.start, span.end)
-  const quoted = written.startsWith('"') || written.startsWith("'")
-  const unit = written.startsWith('"') ? /\\(?:x..|u....|U.{8}|.)|./sy : written.startsWith("'") ? /''|./sy : /./sy
-  if (/^[|>&!]|\n/.test(written)) return span
-  const ends: number[] = [quoted ? 1 : 0]
-  unit.lastIndex = ends[0] ?? 0
-  for (let match = unit.exec(written); match && ends.length <= offset + length; match = unit.exec(written))
-    ends.push(unit.lastIndex)
-  const start = ends[Math.min(offset, ends.length - 1)] ?? 0
-  const end = ends[Math.min(offset + length, ends.length - 1)] ?? start
-  return { ...span, start: span.start + start, end: span.start + Math.max(end, start + 1) }
 }
 
 /** Sorted by place, without duplicates. Those without a place come first, those of `--set` last and in its order. */

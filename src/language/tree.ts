@@ -121,6 +121,13 @@ export function childOf(node: Node, key: string | number): Node | undefined {
   return undefined
 }
 
+/** The node with this path. */
+export function nodeAt(root: Node, path: Path): Node | undefined {
+  let node: Node | undefined = root
+  for (const step of path) node = node && childOf(node, step)
+  return node
+}
+
 /** The span of a node or of its key. For a path that does not exist, the span of the nearest node above it. */
 export function spanOf(root: Node, path: Path, part: 'key' | 'value'): Span {
   let node = root

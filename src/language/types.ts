@@ -5,6 +5,12 @@ import type { LayoutRule } from '../layouts/types.js'
 /** Keys and indexes from the root of the recipe to a node. */
 export type Path = readonly (string | number)[]
 
+/** A part of a string: offset of its first character, and its length. */
+export interface Within {
+  readonly offset: number
+  readonly length: number
+}
+
 /** A number, a list spread over the layers of the base, or numbers per block. A single number is a gradient of length 1. */
 export type Gradient = readonly number[] | BlockValues
 
@@ -101,8 +107,8 @@ export interface RecipeHead {
   readonly outputs: readonly { readonly path: string; readonly from: string; readonly evaluate?: Evaluate }[]
   readonly compute: 'float32' | 'float64'
   readonly seed: number
-  /** The place of a node, or of its key, for errors that planning finds. */
-  readonly placeOf: (path: Path, part?: 'key' | 'value') => Place
+  /** The place of a node, of its key, or of a part of a string, for errors that planning finds. */
+  readonly placeOf: (path: Path, part?: 'key' | 'value', within?: Within) => Place
   /** Whether it was converted from a mergekit configuration. */
   readonly converted?: true
 }

@@ -8,6 +8,7 @@ import { median } from './averages/median.js'
 import { modelStock } from './averages/model_stock.js'
 import { nearswap } from './averages/nearswap.js'
 import { passthrough } from './averages/passthrough.js'
+import { formula } from './formula/formula.js'
 import { quantizerPasses } from './quantize.js'
 import { ace } from './singular/ace.js'
 import { cart } from './singular/cart.js'
@@ -96,6 +97,9 @@ const FAMILIES = {
   statistics: [
     fisher,
     regmean,
+  ],
+  formula: [
+    formula,
   ],
 } as const satisfies Readonly<Record<string, readonly Method[]>>
 

@@ -1,10 +1,11 @@
+import type { ErrorCode } from '../core/codes.js'
 import type { HeldWork } from '../kernels/held/types.js'
 import type { MapKernel, ReduceKernel, ScalarMath } from '../kernels/types.js'
 
 /** One parameter of a method. The recipe schema, `terge methods` and the README's table are generated from this. */
 export interface ParameterSchema {
   readonly name: string
-  readonly type: 'number' | 'integer' | 'boolean' | 'choice'
+  readonly type: 'number' | 'integer' | 'boolean' | 'choice' | 'formula'
   /** Absent: the parameter is required. */
   readonly default?: number | boolean | string
   readonly minimum?: number
@@ -186,7 +187,12 @@ export interface Method {
   /**
    * Checks that involve several parameters. Undefined if there is no error. `written`: the parameters in the recipe.
    */
-  readonly refuse?: (settings: Pick<TensorSettings, 'parameters'>, written: ReadonlySet<string>) => Refusal | undefined
+  readonly refuse?: (
+    settings: Pick<TensorSettings, 'parameters' | 'weights' | 'models'>,
+    written: ReadonlySet<string>,
+  ) => Refusal | undefined
+  /** Recipes give it parameters of their own, and its formula says what it is. */
+  readonly open?: OpenMethod
   /** How the method computes a tensor. For the program itself: the types of passes are not part of the public API. */
   readonly passes: (settings: TensorSettings) => Passes
 }
@@ -198,8 +204,47 @@ export interface Inner {
   readonly own: Readonly<Record<string, Resolved>>
 }
 
+/** Why a merge can't have these parameters. */
 export interface Refusal {
   readonly parameter: string
+  /** Default: `bad-parameter`. */
+  readonly code?: ErrorCode
   readonly message: string
   readonly hint: string
+  /** The part of the parameter's text. Default: all of it. */
+  readonly within?: { readonly offset: number; readonly length: number }
+}
+
+/** What a recipe writes for an open method: its formula, and parameters of the recipe's own. */
+export interface Written {
+  /** Undefined if the recipe has none, or one that is not a string. */
+  readonly text: string | undefined
+  /** By name: whether there is a value for each merged model. */
+  readonly own: ReadonlyMap<string, { readonly perModel: boolean }>
+}
+
+/** An error in a formula, at offsets in it. */
+export interface WrittenFault {
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint?: string
+  readonly at: { readonly start: number; readonly end: number }
+}
+
+/** A method that is made of what a recipe writes. */
+export interface OpenMethod {
+  /** The method with this formula: its base, its weights, its parameters. */
+  readonly with: (written: Written) => Method
+  /** Why a parameter can't have this name. Undefined if it can. */
+  readonly refusesName: (name: string) => string | undefined
+  /** Errors in the formula. `models`: the number of merged models, if it is known. */
+  readonly faults: (written: Written, models: number | undefined) => readonly WrittenFault[]
+  readonly uses: (written: Written) => {
+    /** The layer of the tensor. */
+    readonly layer: boolean
+    /** The first place that needs a base. */
+    readonly baseAt?: WrittenFault['at']
+    /** The recipe's own parameters. */
+    readonly names: ReadonlySet<string>
+  }
 }

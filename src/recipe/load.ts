@@ -8,9 +8,9 @@ import { quote } from '../core/suggest.js'
 import { type Cursor, get, numberOf, textOf, wordOf } from '../language/cursor.js'
 import { wrongness } from '../language/errorPlaces.js'
 import { applyOverrides } from '../language/overrides.js'
-import { makeReport, type Report, sortDiagnostics } from '../language/report.js'
+import { makeReport, placeIn, type Report, sortDiagnostics } from '../language/report.js'
 import { LONGEST_TEXT, readText } from '../language/source.js'
-import { type MapNode, makeBroken, type Node, spanOf, spanPlace } from '../language/tree.js'
+import { type MapNode, makeBroken, type Node } from '../language/tree.js'
 import type { Path as RecipePath } from '../language/types.js'
 import { kindOf } from '../steps/index.js'
 import { type FolderEntry, folderEntries } from '../storage/local/places.js'
@@ -149,7 +149,7 @@ export function loadRecipe(file: string, options: LoadOptions = {}): Loaded {
     file: name,
     text: read.text,
     overrides: [...(options.set ?? [])],
-    placeOf: (at, part = 'value') => spanPlace(spanOf(whole, at, part)),
+    placeOf: (at, part, within) => placeIn(whole, at, part, within),
     warnings: [],
     ...(conversion ? { converted: true } : {}),
   })

@@ -1,6 +1,6 @@
 import type { Diagnostic, Place } from '../core/diagnostics.js'
 import type { OutputDtype } from '../core/dtypes.js'
-import type { Evaluate, LayoutChoice, ModelSource, Path, RecipeHead } from '../language/types.js'
+import type { Evaluate, LayoutChoice, ModelSource, Path, RecipeHead, Within } from '../language/types.js'
 import type { Quantizer } from '../methods/quantize.js'
 import type { Step } from '../steps/index.js'
 import type { Groups } from './matches/types.js'
@@ -82,7 +82,7 @@ export interface Recipe extends RecipeHead {
   /** What `terge search` varies. */
   readonly search?: Search
   /** The place of a node, or of its key, for errors that planning finds. */
-  readonly placeOf: (path: Path, part?: 'key' | 'value') => Place
+  readonly placeOf: (path: Path, part?: 'key' | 'value', within?: Within) => Place
   readonly warnings: readonly Diagnostic[]
   /** Whether it was converted from a mergekit configuration. */
   readonly converted?: true

@@ -24,6 +24,7 @@ const TITLES: Readonly<Record<MethodFamily, string>> = {
   sparse: 'sparse task vectors',
   singular: 'singular vectors',
   statistics: 'statistics',
+  formula: 'formulas',
 }
 
 function methodLines(method: Method, width: number): string {

@@ -12,7 +12,7 @@ import type { PassInput, ReducePass, TensorSettings } from '../types.js'
 export interface Position {
   /** The index of the input. */
   readonly model: number
-  readonly position: number
+  readonly position: number | ((input: PassInput) => number)
 }
 
 /** The key at a position and its neighbourhood. */
@@ -28,7 +28,7 @@ export interface Threshold {
 }
 
 /** The source of the keys. The kernel names start with it. */
-export type KeySource = '' | 'variance_' | 'importance_'
+export type KeySource = '' | 'variance_' | 'importance_' | 'formula_'
 
 export interface Selection {
   readonly passes: readonly ReducePass[]
@@ -75,6 +75,9 @@ function descend(
   throw new Error('internal: fewer elements than the position asks for')
 }
 
+/** Formulas rank numbers of any sign: their keys have one bit more, and one table for elements of even and odd index. */
+const hasSigns = ({ source }: SelectionOptions): boolean => source === 'formula_'
+
 /** Passes that look up positions of at most MODELS_A_PASS models. */
 interface Group {
   readonly positions: readonly Position[]
@@ -102,13 +105,15 @@ function coarsePass(group: Group): ReducePass {
     combine: 'counts',
     coefficients: () => [models.length, ...models],
     ...tableOf(group),
-    conclude: (counts) =>
+    conclude: (counts, input) =>
       Float64Array.from(
         positions.flatMap(({ model, position }) => {
           const from = models.indexOf(model) * 2 * COARSE
-          const bins = (bin: number) => counts[from + bin]! + counts[from + COARSE + bin]!
-          const wanted = positionOf ? positionOf(elements - counts.at(-1)!) : position
-          return wanted < 0 ? [wanted, 0, 0] : [wanted, ...descend(bins, COARSE, 0, wanted)]
+          const signs = hasSigns(options)
+          const bins = (bin: number) => counts[from + bin]! + (signs ? 0 : counts[from + COARSE + bin]!)
+          const known = typeof position === 'number' ? position : position(input)
+          const wanted = positionOf ? positionOf(elements - counts.at(-1)!) : known
+          return wanted < 0 ? [wanted, 0, 0] : [wanted, ...descend(bins, signs ? 2 * COARSE : COARSE, 0, wanted)]
         }),
       ),
   }
@@ -162,6 +167,7 @@ function equalsPass(group: Group): ReducePass {
     kernel: kernelOf(group, 'equals'),
     slots: positions.length,
     combine: 'tiles',
+    ...tableOf(group),
     skip: (input) => positions.every((_, index) => settled(group, input, index)),
     coefficients: (input) => [
       positions.length,
@@ -190,6 +196,7 @@ function nthPass(group: Group, { model }: Position, index: number): ReducePass {
     kernel: kernelOf(group, 'nth'),
     slots: 2,
     combine: 'sums',
+    ...tableOf(group),
     skip: (input) => settled(group, input, index),
     tile: ({ results }) => results[at + 2]![2 * index]!,
     coefficients: (input) => [model, found(group, input, index).key, input.results[at + 2]![2 * index + 1]!],
@@ -209,7 +216,7 @@ function selectionOf(group: Group): Selection {
     thresholds: (input) =>
       positions.map((_, index) => {
         const threshold = found(group, input, index)
-        if (threshold.key >= BEYOND && threshold.wanted < threshold.equal)
+        if (!hasSigns(options) && threshold.key >= BEYOND && threshold.wanted < threshold.equal)
           input.note?.('elements were ranked by index: magnitudes beyond float32 count as equal')
         return { ...threshold, cut: cutOf(input, index) }
       }),

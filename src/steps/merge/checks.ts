@@ -43,10 +43,11 @@ export function checkParameters(
   { recipe, faults }: Context,
   settings: MergeSettings,
   method: Method,
-  parameters: MergeExpr['parameters'],
+  { models, weights, parameters }: Pick<MergeExpr, 'models' | 'weights' | 'parameters'>,
 ) {
-  const refusal = method.refuse?.({ parameters }, new Set(settings.parameters.keys()))
+  const refusal = method.refuse?.({ parameters, weights, models }, new Set(settings.parameters.keys()))
   if (!refusal) return
-  const at = settings.parameters.get(refusal.parameter)?.at
-  faults.error('bad-parameter', refusal.message, recipe.placeOf(at ?? settings.at, 'key'), refusal.hint)
+  const { parameter, code = 'bad-parameter', message, hint, within } = refusal
+  const at = settings.parameters.get(parameter)?.at ?? settings.at
+  faults.error(code, message, recipe.placeOf(at, within ? 'value' : 'key', within), hint)
 }

@@ -9,6 +9,7 @@ import type { Gradient, ParameterValue, Path } from '../../language/types.js'
 import { parameterOf } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
 import { isBlocks, numbersIn, readGradient } from './blocks.js'
+import { refusesName } from './formula.js'
 
 export type Parameters = ReadonlyMap<string, { readonly value: ParameterValue; readonly at: Path }>
 
@@ -41,6 +42,7 @@ function unknownParameter(
   known: readonly string[],
   report: Report,
 ): string | undefined {
+  if (refusesName(method, name, at.path, report)) return undefined
   if (name === 'weight' || name === 'weights') {
     const message = `${quote(name)} is not a parameter of ${method.name}`
     const hint = method.weights ? 'write weights next to parameters: weights: {MODEL: 0.5}' : undefined
@@ -65,6 +67,7 @@ function expectedForm({ type, choices, perModel }: ParameterSchema): string {
   const words = choices?.map(String) ?? []
   if (type === 'choice') return eitherOf(words)
   if (type === 'integer') return 'an integer'
+  if (type === 'formula') return 'a string such as "mean(x)"'
   if (type === 'boolean') return eitherOf([...new Set(['true', 'false', ...words])])
   const forms = ['a number', 'a gradient (a list of numbers)', ...(perModel ? ['a mapping model → number'] : [])]
   return eitherOf([...forms, ...words])
@@ -81,6 +84,7 @@ function readParameter(
   const content = at.node.kind === 'scalar' ? at.node.value : undefined
   if ((typeof content === 'string' || typeof content === 'boolean') && choices?.includes(content))
     return { kind: 'scalar', value: content }
+  if (type === 'formula' && typeof content === 'string') return { kind: 'scalar', value: content }
   if (type === 'boolean' && typeof content === 'boolean') return { kind: 'scalar', value: content }
   if (type === 'number' && isMapping(at) && schema.perModel && !isBlocks(at))
     return readPerModel(at, schema, method, participants, report)
@@ -156,4 +160,4 @@ export function findParticipant(
 }
 
 /** Task-vector methods accept `lines` in addition to their own parameters. */
-export const takesLines = (method: Method): boolean => method.base === 'required'
+export const takesLines = (method: Method): boolean => method.base === 'required' && !method.open

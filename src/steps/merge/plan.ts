@@ -9,7 +9,6 @@ import type { CropExpr, MergeExpr, PatternCount } from '../../expr/types.js'
 import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
-import { lookupMethod, withInner } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
 import type { Config } from '../../networks/layerCounts.js'
 import { type LayerPlace, layerPlaces } from '../../networks/layers.js'
@@ -19,6 +18,7 @@ import { type Unmerged, unmergedBook } from '../shared/unmerged.js'
 import { blocksFor } from './blocks.js'
 import { checkParameters, checkWeightSum } from './checks.js'
 import { commonRows, mergeRows, sameColumns, withRest } from './crop.js'
+import { methodOf } from './formula.js'
 import { resolveParameters, resolveWeights } from './resolve.js'
 import { refuseForeignGrams, statisticsFor } from './statistics.js'
 import type { MergeSettings, MergeStep } from './types.js'
@@ -178,7 +178,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   for (const model of listed) context.parts.set(model, context.parts.get(model) === true || present.includes(model))
   const note = absent.length > 0 ? { absent } : {}
   const { needed } = method.models
-  const few = present.length < (needed === 'all' ? listed.length : needed)
+  const few = present.length < (needed === 'all' ? listed.length : Math.min(needed, listed.length))
   context.unmerged.note(name, tensor, listed, absent, few)
   if (few) {
     return { ...tensor, reason: 'too-few', ...note }
@@ -188,7 +188,7 @@ function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: 
   const weights = method.weights ? resolveWeights(settings, present, place) : present.map(() => 1)
   const parameters = resolveParameters(method, settings, present, place)
   checkWeightSum(context, settings, method, name, present, weights, parameters)
-  checkParameters(context, settings, method, parameters)
+  checkParameters(context, settings, method, { models: present, weights, parameters })
   const onBase =
     method.base === 'required' ||
     method.base === 'listed' ||
@@ -240,13 +240,6 @@ function joined(
   }
   const all = [shape, ...shapes]
   return whole ? join(outer, all) : withRest(join(outer, all), tensor, all)
-}
-
-/** The method of settings, with the inner one that they name. */
-function methodOf({ method, parameters }: MergeSettings): Method | undefined {
-  const found = lookupMethod(method)
-  const inner = parameters.get('inner')?.value
-  return found && withInner(found, inner?.kind === 'scalar' ? inner.value : undefined)
 }
 
 /** The rounding dtype of a merge, or undefined if it loses nothing of the compute type. */

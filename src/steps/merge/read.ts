@@ -11,6 +11,7 @@ import type { Filters, Gradient, LocatedPattern, Path } from '../../language/typ
 import { lookupMethod, METHOD_NAMES, whichBase, withInner } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
 import { readGradient } from './blocks.js'
+import { checkFormula, formedMethod } from './formula.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
 import { isShape, readShape } from './trajectory.js'
 import type { MergeSettings, MergeStep } from './types.js'
@@ -113,14 +114,24 @@ function innerOf(method: Method, written: Cursor | undefined, merge: Draft | und
   return !written && same?.method ? same.method : withInner(method, textOf(written))
 }
 
+/** A method as its parameters make it. */
+function madeOf(method: Method, parameters: Cursor | undefined, merge: Draft | undefined): Method {
+  if (!method.open) return innerOf(method, get(parameters, 'inner'), merge)
+  return formedMethod(method, parameters, isSame(method, merge?.method) ? merge?.parameters : undefined)
+}
+
+/** Whether a rule has the method of its merge. A formula makes another method of the same name. */
+const isSame = (own: Method | undefined, other: Method | undefined): boolean =>
+  own !== undefined && (own === other || (own.open !== undefined && own.name === other?.name))
+
 function draft(at: Cursor, merge: Draft | undefined, given: Base, scope: Scope): Draft {
   const { report } = scope
   const methodAt = get(at, 'method')
   const named = methodAt || !merge ? readMethod(methodAt, report) : merge.method
-  const method = named && innerOf(named, get(get(at, 'parameters'), 'inner'), merge)
+  const method = named && madeOf(named, get(at, 'parameters'), merge)
   const base = baseFor(method, given)
   // A rule with another method starts from the defaults of that method. It still inherits `models`.
-  const kept = merge && (!methodAt || (method !== undefined && method === merge.method)) ? merge : undefined
+  const kept = merge && (!methodAt || isSame(method, merge.method)) ? merge : undefined
 
   const models = get(at, 'models')
   const written = models && readModelsList(models, scope)
@@ -242,7 +253,13 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
   const chosen = textOf(get(at, 'method'))
   const guessed = chosen !== undefined && lookupMethod(chosen) === undefined
   const needsBase = comparesWithBase(method) && !(method?.base === 'required' && areAdapters(draft, scope))
-  if (method && !guessed && !given.written && needsBase && !draft.repeats) refuseWithoutBase(method, at, draft, scope)
+  if (method && !guessed && !given.written && needsBase && !draft.repeats && !method.open)
+    refuseWithoutBase(method, at, draft, scope)
+  if (method?.open) {
+    const baseHint = given.written ? undefined : baseExample(method, draft, scope)
+    const models = draft.participants && own.length
+    checkFormula(method, draft.parameters, get(at, 'parameters'), { models, baseHint }, report)
+  }
   if (method && !guessed && draft.participants && !draft.repeats) {
     checkCount(method, own, draft, report)
     if (method.base === 'listed' && base.name !== '' && !own.some(({ name }) => name === base.name)) {
@@ -276,19 +293,23 @@ function settle(draft: Draft, at: Cursor, given: Base, scope: Scope): MergeSetti
 /**
  * Reported at the method. A rule that keeps the method of the merge would have the same error. Error: `missing-base`.
  */
-function refuseWithoutBase(method: Method, at: Cursor, { participants, modelsWritten }: Draft, scope: Scope): void {
+function refuseWithoutBase(method: Method, at: Cursor, draft: Draft, scope: Scope): void {
   const chosen = get(at, 'method')
   if (!chosen) return
-  // The likely base is a model that is not listed, unless the method requires a listed one.
-  const listed = new Set(modelsWritten ? participants?.map(({ name }) => name) : [])
-  const likely = [...scope.models.keys()].find((name) => method.base === 'listed' || !listed.has(name))
-  const example = likely === undefined ? '' : ` (such as base: ${likely})`
   scope.report.error(
     'missing-base',
     `${method.name} requires a base model, but the recipe does not name one`,
     chosen.path,
-    { hint: `write base: NAME, ${whichBase(method)}${example}` },
+    { hint: baseExample(method, draft, scope) },
   )
+}
+
+/** The likely base is a model that is not listed, unless the method requires a listed one. */
+function baseExample(method: Method, { participants, modelsWritten }: Draft, scope: Scope): string {
+  const listed = new Set(modelsWritten ? participants?.map(({ name }) => name) : [])
+  const likely = [...scope.models.keys()].find((name) => method.base === 'listed' || !listed.has(name))
+  const example = likely === undefined ? '' : ` (such as base: ${likely})`
+  return `write base: NAME, ${whichBase(method)}${example}`
 }
 
 /** Per-model values of the merged models only. A rule may have inherited others. */

@@ -1,5 +1,6 @@
 import type { Method, ParameterSchema, Resolved } from '../../methods/types.js'
 import { gradientAt, type LayerPlace } from '../../networks/layers.js'
+import { usesLayer } from './formula.js'
 import type { MergeSettings } from './types.js'
 
 /**
@@ -18,6 +19,8 @@ export function resolveParameters(
     if (value !== undefined) resolved[schema.name] = value
   }
   const lines = settings.parameters.get('lines')?.value
+  // As gradients do, tensors outside of layers have the number of the first one.
+  if (usesLayer(method, settings)) resolved.layer = place.layer ?? 0
   if (lines?.kind === 'mapping') resolved.lines = linesFactor(lines.value, place)
   return resolved
 }

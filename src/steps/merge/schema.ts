@@ -14,6 +14,7 @@ function parameterSchema(parameter: ParameterSchema): Schema {
   const given = parameter.default === undefined ? 'Required.' : `Default: ${parameter.default}.`
   const description = `${describe} ${given}`
   const bounds = { ...(minimum === undefined ? {} : { minimum }), ...(maximum === undefined ? {} : { maximum }) }
+  if (type === 'formula') return { type: 'string', title: 'a formula', minLength: 1, description }
   if (type === 'choice') return { enum: choices ?? [], description }
   if (type === 'boolean' && choices === undefined) return { type: 'boolean', description }
   if (type === 'integer') return { type: 'integer', ...bounds, description }
@@ -40,9 +41,19 @@ function methodParameters(method: Method): Schema {
     type: 'object',
     description: `${method.name}: ${method.formula}${method.paper ? ` (arXiv ${method.paper})` : ''}`,
     properties,
-    additionalProperties: false,
+    additionalProperties: method.open ? ownParameter : false,
   }
 }
+
+/** A parameter that a formula names. Whether it uses the name is checked where the formula is known. */
+const ownParameter: Schema = several(
+  'a number, a gradient, or a mapping model → number',
+  'A number of the formula. A mapping model → number gives one for each merged model, such as w.',
+  { type: 'number' },
+  listOf({ type: 'number' }),
+  { type: 'object', minProperties: 1, additionalProperties: { anyOf: [{ type: 'number' }, listOf({ type: 'number' }), ref('blocks')] } },
+  ref('blocks'),
+)
 
 const method: Schema = inEditors(
   {

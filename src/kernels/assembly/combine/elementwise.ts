@@ -4,6 +4,7 @@
  */
 import { base, coefficients, input, inputCount, output } from '../memory/context'
 import { minus, sameBits } from '../memory/equal'
+import { middleOf, SORTED, sortIn } from '../memory/sorted'
 import { BF16, F16, F32, F64, at } from '../memory/storage'
 
 /** A vector, or one element in lane 0. */
@@ -26,9 +27,6 @@ function put<C>(p: usize, x: v128, whole: bool): void {
 @inline
 function constant<C>(context: usize, index: u32): v128 { return v128.splat<C>(<C>load<f64>(coefficients(context) + (index << 3))) }
 
-/** More inputs than a program can have. */
-const SORTED = memory.data(16 * 2048, 16)
-
 /** Of an even number half the sum of the middle two; NaN in any is NaN. Sorted by exchanging neighbours. */
 // @ts-ignore: decorator
 @inline
@@ -37,27 +35,11 @@ function median<C>(context: usize, o: usize, whole: bool): v128 {
   let nan = v128.splat<C>(0)
   nan = v128.ne<C>(nan, nan)
   for (let i: u32 = 0; i < count; i++) {
-    let x = get<C>(input(context, i) + o, whole)
+    const x = get<C>(input(context, i) + o, whole)
     nan = v128.or(nan, v128.ne<C>(x, x))
-    // Equal ones stay in order, zeros of both signs among them: x goes before the first that is larger, the rest moves on.
-    let before = v128.splat<C>(0)
-    for (let p = SORTED; p < SORTED + (i << 4); p += 16) {
-      const y = v128.load(p)
-      before = v128.or(before, v128.lt<C>(x, y))
-      v128.store(p, v128.bitselect(x, y, before))
-      x = v128.bitselect(y, x, before)
-    }
-    v128.store(SORTED + (i << 4), x)
+    sortIn<C>(SORTED, i, x)
   }
-  const middle = SORTED + ((count >> 1) << 4)
-  let result = v128.load(middle)
-  if ((count & 1) == 0) {
-    const half = v128.splat<C>(0.5), low = v128.load(middle - 16)
-    const mean = v128.mul<C>(v128.add<C>(low, result), half)
-    // The sum of two large numbers overflows where their mean does not. Halves first would lose the last bit of small ones.
-    const large = v128.eq<C>(v128.abs<C>(mean), v128.splat<C>(<C>Infinity))
-    result = v128.bitselect(v128.add<C>(v128.mul<C>(low, half), v128.mul<C>(result, half)), mean, large)
-  }
+  const result = middleOf<C>(SORTED, count)
   return v128.bitselect(v128.splat<C>(<C>NaN), result, nan)
 }
 

@@ -218,7 +218,7 @@ function mixtureOf({ step, context, places }: Merger, target: string, rule: numb
   const weights = method.weights ? resolveWeights(settings, models, place) : models.map(() => 1)
   const parameters = resolveParameters(method, settings, models, place)
   checkWeightSum({ recipe, faults }, settings, method, target, models, weights, parameters)
-  checkParameters({ recipe, faults }, settings, method, parameters)
+  checkParameters({ recipe, faults }, settings, method, { models, weights, parameters })
   return { method, how, base, models, weights, parameters, rule }
 }
 
