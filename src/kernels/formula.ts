@@ -82,7 +82,10 @@ export const MOST_OPERANDS = KIND
 const wordOf = (operand: Operand): number => KINDS[operand.kind] * KIND + ('index' in operand ? operand.index : 0)
 
 /** The table of a program, with its numbers. */
-export function formulaTable({ instructions, outputs, registers }: FormulaCode, numbers: readonly number[]): Float64Array {
+export function formulaTable(
+  { instructions, outputs, registers }: FormulaCode,
+  numbers: readonly number[],
+): Float64Array {
   return Float64Array.from([
     ...[instructions.length, numbers.length, outputs.length, registers],
     ...outputs.flatMap(({ from, measure }) => [wordOf(from), MEASURES[measure]]),

@@ -42,6 +42,12 @@ const FUSED: Readonly<Record<string, readonly FloatDtype[]>> = {
   sce_squares: ['BF16', 'F16'],
 }
 
+/** Map kernels whose results in the compute type can be stored as they are: every NaN is the positive quiet one. */
+const STORABLE: ReadonlySet<string> = new Set([
+  ...Object.keys(FUSED),
+  ...['median', 'magmax', 'consensus', 'changed', 'fisher', 'formula'],
+])
+
 const WASM = new URL('./terge.wasm', import.meta.url)
 let compiled: Promise<WebAssembly.Module> | undefined
 
@@ -79,7 +85,9 @@ export function instantiateKernels(module: WebAssembly.Module, memory: WebAssemb
     },
     map: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
     reduce: (name, compute) => get<ChunkKernel>(`${name}_${compute}`),
-    fused,
+    // What is not storable goes through `encode`.
+    fused: (name, dtype, compute = 'f32') =>
+      dtype !== compute.toUpperCase() || STORABLE.has(name) ? fused(name, dtype, compute) : undefined,
     mixed: (name, dtype, compute) =>
       compute === 'f32' ? (exports[`${name}_mixed_${dtype}`] as ChunkKernel | undefined) : undefined,
     fusedReduce: fused,

@@ -41,7 +41,18 @@ function add(to: Placed, text: string, start: number, end: number): void {
 }
 
 const ESCAPES: ReadonlyMap<string, string> = new Map(
-  Object.entries({ '0': '\0', a: '\x07', b: '\b', t: '\t', '\t': '\t', n: '\n', v: '\v', f: '\f', r: '\r', e: '\x1b' }).concat(
+  Object.entries({
+    '0': '\0',
+    a: '\x07',
+    b: '\b',
+    t: '\t',
+    '\t': '\t',
+    n: '\n',
+    v: '\v',
+    f: '\f',
+    r: '\r',
+    e: '\x1b',
+  }).concat(
     Object.entries({ ' ': ' ', '"': '"', '/': '/', '\\': '\\', N: '\x85', _: '\xa0', L: '\u2028', P: '\u2029' }),
   ),
 )
@@ -63,7 +74,7 @@ function readFlow(written: string, quote: '"' | "'" | undefined): Placed {
       at = fold(placed, written, at, kept)
       kept = placed.text.length
     } else if (quote === '"' && character === '\\') {
-      at = escape(placed, written, at)
+      at = escaped(placed, written, at)
       kept = placed.text.length
     } else {
       const size = quote === "'" && character === "'" ? 2 : 1
@@ -87,7 +98,7 @@ function fold(placed: Placed, written: string, at: number, kept: number): number
 }
 
 /** Returns the offset of what follows. */
-function escape(placed: Placed, written: string, at: number): number {
+function escaped(placed: Placed, written: string, at: number): number {
   const letter = written[at + 1] ?? ''
   const broken = /^\\\r?\n[ \t]*/.exec(written.slice(at, at + 4096))
   if (broken) return at + broken[0].length
@@ -112,7 +123,9 @@ function readBlock(written: string, folded: boolean): Placed {
     at = end + 1
   }
   // An indent in the header is relative to the mapping around it: what the first line has is right wherever it is checked.
-  const indent = Math.min(...lines.filter(({ text }) => text.trim() !== '').map(({ text }) => /^ */.exec(text)![0].length))
+  const indent = Math.min(
+    ...lines.filter(({ text }) => text.trim() !== '').map(({ text }) => /^ */.exec(text)![0].length),
+  )
   let breaks = 0
   let before: string | undefined
   for (const { text, at } of lines) {

@@ -24,6 +24,13 @@ const PARAMETERS: Readonly<Record<string, readonly Given['parameters'][]>> = {
   knots: [{}, { density: 0.5 }],
   fisher: [{ floor: 0 }],
   regmean: [{ alpha: 1 }],
+  formula: [
+    { formula: 'sum(w * abs(x)) / sum(w)' },
+    {
+      formula:
+        'base + sum(w * where(abs(delta) >= tensor_quantile(abs(delta), 0.5), delta, 0)) / (1 + tensor_norm(base))',
+    },
+  ],
 }
 
 const SHAPES: Readonly<Record<string, readonly number[]>> = {

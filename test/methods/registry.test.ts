@@ -38,6 +38,7 @@ const PARAMETERS: Readonly<Record<string, number | string>> = {
   select_topk: 0.4,
   rescale: 'l1',
   ratio: 0.3,
+  formula: 'base + mean(where(abs(delta) >= tensor_quantile(abs(delta), 0.7), delta / tensor_norm(delta), 0))',
 }
 
 function parametersOf(method: Method): Record<string, number | string> {

@@ -3,6 +3,7 @@ import { geometricMedian, linearAverage, median, passthrough } from './averages.
 import { opcm, svc } from './calibrated.js'
 import { consensusTa, pcb, ram, ramplusTl } from './consensus.js'
 import { actmat, cart, wudi } from './fitted.js'
+import { formula } from './formula.js'
 import { arceeFusion, nearswap } from './fusion.js'
 import { type Given, option, type Tensor } from './numeric.js'
 import { sce, sparseElection, sparseSum } from './sign.js'
@@ -56,6 +57,7 @@ export const REFERENCES: Readonly<Record<string, (given: Given) => Tensor>> = {
   svc: (given) => svc(given, reference(option(given, 'inner', 'task_arithmetic'), given)),
   fisher,
   regmean,
+  formula,
 }
 
 /** The merged tensor by the rule of `method`. `inputs` are the participants; see `Given`. */

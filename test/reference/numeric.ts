@@ -40,7 +40,7 @@ export interface Given {
   readonly math?: Transcendental
 }
 
-export type Transcendental = Pick<typeof Math, 'sin' | 'cos' | 'acos' | 'exp' | 'log' | 'tanh'>
+export type Transcendental = Pick<typeof Math, 'sin' | 'cos' | 'acos' | 'exp' | 'log' | 'tanh' | 'pow'>
 export const mathOf = (given: Given): Transcendental => given.math ?? Math
 
 /** Σ over the tensor in the order of the format. */

@@ -46,7 +46,11 @@ const TWO = ['slerp', 'nuslerp']
 /** A base and one other model. */
 export const ONE_OTHER = ['nearswap', 'arcee_fusion']
 /** What has no default. */
-const NEEDED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = { slerp: { t: 0.3 }, nearswap: { t: 0.01 } }
+const NEEDED: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+  slerp: { t: 0.3 },
+  nearswap: { t: 0.01 },
+  formula: { formula: 'base + median(delta)' },
+}
 
 /** No base; of equal models the model. */
 export const AVERAGES = [

@@ -2,7 +2,18 @@
 import { plural } from '../../core/words.js'
 import type { Resolved } from '../types.js'
 import { QUANTILE_RANGE } from './check.js'
-import { type Apply, applied, argsOf, type Condition, exactly, type Facts, type Graph, type Reduction, type ReductionName, type Value } from './graph.js'
+import {
+  type Apply,
+  applied,
+  argsOf,
+  type Condition,
+  exactly,
+  type Facts,
+  type Graph,
+  type Reduction,
+  type ReductionName,
+  type Value,
+} from './graph.js'
 import type { At, Comparison, FormulaFault, Node } from './types.js'
 
 /** What a formula is built with. */
@@ -57,7 +68,11 @@ function value(work: Work, of: Value, at: At): number {
   const found = numbers.get(key)
   if (found !== undefined) return found
   if (values.length >= MOST_VALUES)
-    stop(`written out for ${plural(work.models, 'model')}, the formula has more than ${MOST_VALUES} operations`, at, 'shorten it')
+    stop(
+      `written out for ${plural(work.models, 'model')}, the formula has more than ${MOST_VALUES} operations`,
+      at,
+      'shorten it',
+    )
   numbers.set(key, values.push(of) - 1)
   facts.push(factsOf(work, of))
   return values.length - 1
@@ -178,10 +193,9 @@ function overModels(work: Work, { name, args, at }: Node & { kind: 'call' }): nu
     return all.length === 1 ? all[0]! : apply(work, 'median', all, at)
   }
   const operation = name === 'min' || name === 'max' ? name : 'add'
-  const total = each.slice(1).reduce(
-    (sum, model) => apply(work, operation, [sum, expand(work, args[0]!, model)], at),
-    expand(work, args[0]!, 0),
-  )
+  const total = each
+    .slice(1)
+    .reduce((sum, model) => apply(work, operation, [sum, expand(work, args[0]!, model)], at), expand(work, args[0]!, 0))
   return name === 'mean' ? apply(work, 'divide', [total, constant(work, work.models, at)], at) : total
 }
 
@@ -245,7 +259,8 @@ function reductionValue(work: Work, { name, args, at }: Node & { kind: 'call' },
     stop(`a formula can have at most ${MOST_REDUCTIONS} functions of whole tensors`, at, 'shorten it')
   if (level >= MOST_LEVELS)
     stop(`functions of whole tensors can be nested at most ${MOST_LEVELS} levels deep`, at, 'use fewer levels')
-  const reduction = reductions.push({ name: name as ReductionName, of, level, ...(share === undefined ? {} : { share }) }) - 1
+  const reduction =
+    reductions.push({ name: name as ReductionName, of, level, ...(share === undefined ? {} : { share }) }) - 1
   numbers.set(key, reduction)
   return value(work, { kind: 'measured', reduction }, at)
 }
@@ -256,7 +271,8 @@ function reductionValue(work: Work, { name, args, at }: Node & { kind: 'call' },
  */
 function shareOf(work: Work, node: Node, model: number): number {
   const { at } = node
-  const complement = node.kind === 'arithmetic' && node.sign === '-' && node.left.kind === 'number' && node.left.value === 1
+  const complement =
+    node.kind === 'arithmetic' && node.sign === '-' && node.left.kind === 'number' && node.left.value === 1
   const id = expand(work, complement ? node.right : node, model)
   const near = work.facts[id]!.near ?? 0
   if (!(near >= 0 && near <= 1)) stop(QUANTILE_RANGE, at, '0 is the smallest element, 1 the largest')

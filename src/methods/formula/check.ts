@@ -4,7 +4,7 @@
  */
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
-import { type FunctionRule, FUNCTIONS, functionOf, MODEL_NAMES, VARIABLES } from './functions.js'
+import { FUNCTIONS, type FunctionRule, functionOf, MODEL_NAMES, VARIABLES } from './functions.js'
 import type { At, FormulaFault, Node, OwnNames, Uses } from './types.js'
 
 /** What the checker knows about the merge. */
@@ -114,8 +114,14 @@ function checkName(context: Context, { name, index, at }: Node & { kind: 'name' 
     }
     uses.indexes = true
     if (models !== undefined && index >= models) {
-      const last = models === 0 ? 'no model is merged' : `the last of ${plural(models, 'merged model')} is ${name}[${models - 1}]`
-      return fault(context, at, `${name}[${index}] does not exist: ${last}`, 'indexes start at 0, and the base does not count')
+      const last =
+        models === 0 ? 'no model is merged' : `the last of ${plural(models, 'merged model')} is ${name}[${models - 1}]`
+      return fault(
+        context,
+        at,
+        `${name}[${index}] does not exist: ${last}`,
+        'indexes start at 0, and the base does not count',
+      )
     }
   } else if (perModel && !inModels) {
     const message = `${quote(name)} has a value for each merged model`
@@ -130,7 +136,9 @@ function unknownName(context: Context, name: string, at: At): Kind {
   const known = [...VARIABLES, ...own.keys()]
   const [close] = nearest(name, [...known, ...FUNCTIONS.map((one) => one.name)], 1)
   const hint =
-    close === undefined ? `${didYouMean(name, known, 'names')}; others can be parameters` : `did you mean ${quote(close)}?`
+    close === undefined
+      ? `${didYouMean(name, known, 'names')}; others can be parameters`
+      : `did you mean ${quote(close)}?`
   return fault(context, at, `the formula uses an unknown name ${quote(name)}`, hint)
 }
 
@@ -180,7 +188,12 @@ function checkTensor(
   const q = quantile && numbers(context, [quantile], inModels)
   if (kind.broken || q?.broken) return BROKEN
   if (!kind.element)
-    return fault(context, of!.at, `${name} looks at all elements of a tensor, but this is one number`, 'use x, delta or base in it')
+    return fault(
+      context,
+      of!.at,
+      `${name} looks at all elements of a tensor, but this is one number`,
+      'use x, delta or base in it',
+    )
   if (q && (q.element || q.measured))
     return fault(
       context,

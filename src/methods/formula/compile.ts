@@ -92,7 +92,8 @@ function productIn(
     [left!, right!],
   ] as const) {
     const value = values[at]!
-    if (at === sum || value.kind !== 'apply' || value.operation !== 'multiply' || !facts[at]!.element || !single(at)) continue
+    if (at === sum || value.kind !== 'apply' || value.operation !== 'multiply' || !facts[at]!.element || !single(at))
+      continue
     const [a, b] = value.args as readonly [number, number]
     if (!facts[a]!.element) return { sum, factor: a, of: b, at }
     if (!facts[b]!.element) return { sum, factor: b, of: a, at }

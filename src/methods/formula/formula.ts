@@ -70,7 +70,9 @@ const built = remembered((key): Built => {
   const program = programOf(graph)
   if (registersOf(program) <= MOST_REGISTERS) return { program }
   const message = `the formula has more than ${MOST_REGISTERS} results at a time`
-  return { faults: [{ code: 'bad-formula', message, hint: 'merge fewer models, or use a simpler formula', at: root.at }] }
+  return {
+    faults: [{ code: 'bad-formula', message, hint: 'merge fewer models, or use a simpler formula', at: root.at }],
+  }
 })
 
 function build({ parameters, weights, models }: Pick<TensorSettings, 'parameters' | 'weights' | 'models'>): Built {
@@ -105,7 +107,12 @@ const open: OpenMethod = {
   with(written: Written): Method {
     const { base, weights, indexes } = usesOf(written.text, written.own)
     const own = [...written.own].map(
-      ([name, { perModel }]): ParameterSchema => ({ name, type: 'number', perModel, describe: 'A parameter of the formula.' }),
+      ([name, { perModel }]): ParameterSchema => ({
+        name,
+        type: 'number',
+        perModel,
+        describe: 'A parameter of the formula.',
+      }),
     )
     return {
       ...formula,
@@ -129,7 +136,10 @@ export const formula: Method = {
   parameters: [FORMULA],
   byPlace: true,
   open,
-  adapters: { kind: 'refused', why: 'a formula works on single elements of weights, which the factors of an adapter do not have' },
+  adapters: {
+    kind: 'refused',
+    why: 'a formula works on single elements of weights, which the factors of an adapter do not have',
+  },
   effective: ({ weights, parameters }) =>
     usesOf(String(parameters.formula), ownOf(parameters)).weights ? weights : weights.map(() => null),
   refuse,

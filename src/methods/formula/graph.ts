@@ -8,7 +8,15 @@ import type { FormulaFault } from './types.js'
 /** A function of numbers that differ between elements, or that are known only when tensors have been read. */
 export type Apply = Exclude<
   Operation,
-  'move' | 'delta' | 'multiplyAdd' | 'term' | 'whereGreater' | 'whereAtLeast' | 'whereEqual' | 'whereOther' | 'whereRanked'
+  | 'move'
+  | 'delta'
+  | 'multiplyAdd'
+  | 'term'
+  | 'whereGreater'
+  | 'whereAtLeast'
+  | 'whereEqual'
+  | 'whereOther'
+  | 'whereRanked'
 >
 /** Other comparisons are these with operands or results exchanged. */
 export type Condition = 'whereGreater' | 'whereAtLeast' | 'whereEqual' | 'whereOther'
@@ -90,7 +98,7 @@ export function exactly(operation: Apply | Condition, args: readonly number[]): 
     case 'tanh':
       return undefined
     default:
-      return a !== a || b !== b ? Number.NaN : holds(operation, a, b) ? c : d
+      return Number.isNaN(a) || Number.isNaN(b) ? Number.NaN : holds(operation, a, b) ? c : d
   }
 }
 

@@ -41,7 +41,9 @@ interface State {
 /** The tree of a formula, or the first error in it. */
 export function parseFormula(text: string): Parsed {
   const whole = { start: 0, end: text.length }
-  const refuse = (message: string, hint: string): Parsed => ({ fault: { code: 'bad-formula', message, hint, at: whole } })
+  const refuse = (message: string, hint: string): Parsed => ({
+    fault: { code: 'bad-formula', message, hint, at: whole },
+  })
   if (text.length > LONGEST_FORMULA)
     return refuse(`a formula can have at most ${LONGEST_FORMULA} characters; this one has ${text.length}`, 'shorten it')
   const { tokens, fault } = tokensOf(text)
@@ -100,7 +102,8 @@ function made<N extends Node>(state: State, node: N): N {
 
 /** One level of nesting deeper. */
 function deeper<T>(state: State, at: At, parse: () => T): T {
-  if (++state.depth > DEEPEST) stop(`a formula can be nested at most ${DEEPEST} levels deep`, at, 'use fewer parentheses')
+  if (++state.depth > DEEPEST)
+    stop(`a formula can be nested at most ${DEEPEST} levels deep`, at, 'use fewer parentheses')
   const result = parse()
   state.depth--
   return result
@@ -153,7 +156,9 @@ function primary(state: State): Node {
   if (token.kind === 'number') return made(state, { kind: 'number', value: Number(token.text), at: spanOf(token) })
   if (token.kind === 'name') {
     if (isSign(state, '(')) return call(state, token)
-    return isSign(state, '[') ? indexed(state, token) : made(state, { kind: 'name', name: token.text, at: spanOf(token) })
+    return isSign(state, '[')
+      ? indexed(state, token)
+      : made(state, { kind: 'name', name: token.text, at: spanOf(token) })
   }
   if (token.text !== '(') {
     state.at--

@@ -22,7 +22,11 @@ interface Level {
   readonly sums: readonly number[]
   readonly summed?: Compiled
   /** Quantiles whose key is enough, and those whose place counts. */
-  readonly quantiles: readonly { readonly of: readonly number[]; readonly ranked: boolean; readonly program: Compiled }[]
+  readonly quantiles: readonly {
+    readonly of: readonly number[]
+    readonly ranked: boolean
+    readonly program: Compiled
+  }[]
 }
 
 /** Reductions that the result needs, and whether a quantile's place counts. */
@@ -78,7 +82,10 @@ export const registersOf = ({ result, levels }: Program): number =>
 
 const programsOf = ({ result, levels }: Pick<Program, 'result' | 'levels'>): readonly Compiled[] => [
   result,
-  ...levels.flatMap(({ summed, quantiles }) => [...(summed ? [summed] : []), ...quantiles.map(({ program }) => program)]),
+  ...levels.flatMap(({ summed, quantiles }) => [
+    ...(summed ? [summed] : []),
+    ...quantiles.map(({ program }) => program),
+  ]),
 ]
 
 /** Two numbers for a norm: the second one is for squares that float64 has no room for. */
@@ -92,7 +99,11 @@ function measuresOf({ name, of }: Reduction): { readonly value: number; readonly
 const LARGE = 2 ** 537
 
 /** A reduction from its sums over the tensor. */
-function measured({ name }: Reduction, [first = Number.NaN, second = Number.NaN]: readonly number[], elements: number): number {
+function measured(
+  { name }: Reduction,
+  [first = Number.NaN, second = Number.NaN]: readonly number[],
+  elements: number,
+): number {
   if (name === 'tensor_mean') return first / elements
   if (name === 'tensor_max') return first
   return first === Number.POSITIVE_INFINITY ? Math.sqrt(second) * LARGE : Math.sqrt(first)
@@ -115,7 +126,10 @@ interface State {
 }
 
 /** The numbers of a program, once the passes before it are done. */
-function tableFor(state: State, compiled: Compiled): (input: PassInput) => { per: 'tensor'; slots: number; values: Float64Array } {
+function tableFor(
+  state: State,
+  compiled: Compiled,
+): (input: PassInput) => { per: 'tensor'; slots: number; values: Float64Array } {
   return (input) => {
     const known = new Map<number, number>()
     const fill = (of: NumberOf): number => {
@@ -176,7 +190,12 @@ function sumPass(state: State, sums: readonly number[], compiled: Compiled, at: 
   }
 }
 
-function quantilePasses(state: State, settings: TensorSettings, { of, ranked, program }: Level['quantiles'][number], after: number) {
+function quantilePasses(
+  state: State,
+  settings: TensorSettings,
+  { of, ranked, program }: Level['quantiles'][number],
+  after: number,
+) {
   const { graph } = state.program
   const positions = of.map((one, model) => ({
     model,
@@ -198,7 +217,8 @@ export function formulaPasses(program: Program, settings: TensorSettings): Passe
   const { graph, result, levels } = program
   const elements = elementsOf(settings)
   // There is nothing to measure, and nothing to compute.
-  if (elements === 0) return { reduces: [], map: { kernel: 'linear', coefficients: ({ models }) => models.map(() => 1) } }
+  if (elements === 0)
+    return { reduces: [], map: { kernel: 'linear', coefficients: ({ models }) => models.map(() => 1) } }
   const sum = asWeightedSum(graph, settings.models.length)
   if (sum) return { reduces: [], map: { kernel: sum.kernel, coefficients: () => sum.coefficients } }
   const state: State = { program, elements, found: new Map(), cuts: new Map() }

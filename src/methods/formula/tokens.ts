@@ -8,7 +8,8 @@ export interface Token extends At {
 }
 
 /** Numbers, names, signs. The longest sign first. */
-const TOKEN = /(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([A-Za-z_][A-Za-z0-9_]*)|(<=|>=|==|!=|[-+*/^<>()[\],])/y
+const TOKEN =
+  /(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)|([A-Za-z_][A-Za-z0-9_]*)|(<=|>=|==|!=|[-+*/^<>()[\],])/y
 const SPACE = /[ \t\r\n]+/y
 
 /** What people write for a sign of the language. */
@@ -46,7 +47,10 @@ export function tokensOf(text: string): { readonly tokens: readonly Token[]; rea
     const token = { text: all, start: at, end: at + all.length }
     at += all.length
     if (number !== undefined && !Number.isFinite(Number(number)))
-      return { tokens, fault: { code: 'bad-formula', message: `${quote(number)} is too large for a number`, at: token } }
+      return {
+        tokens,
+        fault: { code: 'bad-formula', message: `${quote(number)} is too large for a number`, at: token },
+      }
     tokens.push({ kind: number !== undefined ? 'number' : name !== undefined ? 'name' : 'sign', ...token })
   }
   const last = tokens.at(-1)?.end ?? 0

@@ -24,10 +24,22 @@ export type Node =
   /** `index`: absent without brackets. */
   | { readonly kind: 'name'; readonly name: string; readonly index?: number; readonly at: At }
   | { readonly kind: 'negate'; readonly of: Node; readonly at: At }
-  | { readonly kind: 'arithmetic'; readonly sign: Arithmetic; readonly left: Node; readonly right: Node; readonly at: At }
+  | {
+      readonly kind: 'arithmetic'
+      readonly sign: Arithmetic
+      readonly left: Node
+      readonly right: Node
+      readonly at: At
+    }
   | { readonly kind: 'compare'; readonly sign: Comparison; readonly left: Node; readonly right: Node; readonly at: At }
   /** `named`: the place of the function's name. */
-  | { readonly kind: 'call'; readonly name: string; readonly args: readonly Node[]; readonly at: At; readonly named: At }
+  | {
+      readonly kind: 'call'
+      readonly name: string
+      readonly args: readonly Node[]
+      readonly at: At
+      readonly named: At
+    }
 
 /** A formula as a tree, or the first error in its text. */
 export type Parsed = { readonly root: Node } | { readonly fault: FormulaFault }

@@ -9,7 +9,6 @@ import type { Gradient, ParameterValue, Path } from '../../language/types.js'
 import { parameterOf } from '../../methods/registry.js'
 import type { Method, ParameterSchema } from '../../methods/types.js'
 import { isBlocks, numbersIn, readGradient } from './blocks.js'
-import { refusesName } from './formula.js'
 
 export type Parameters = ReadonlyMap<string, { readonly value: ParameterValue; readonly at: Path }>
 
@@ -42,7 +41,12 @@ function unknownParameter(
   known: readonly string[],
   report: Report,
 ): string | undefined {
-  if (refusesName(method, name, at.path, report)) return undefined
+  const why = method.open?.refusesName(name)
+  if (why !== undefined) {
+    const hint = 'choose another name'
+    report.error('unknown-parameter', `${why}, so no parameter can have it`, at.path, { part: 'key', hint })
+    return undefined
+  }
   if (name === 'weight' || name === 'weights') {
     const message = `${quote(name)} is not a parameter of ${method.name}`
     const hint = method.weights ? 'write weights next to parameters: weights: {MODEL: 0.5}' : undefined

@@ -11,7 +11,7 @@ import type { Filters, Gradient, LocatedPattern, Path } from '../../language/typ
 import { lookupMethod, METHOD_NAMES, whichBase, withInner } from '../../methods/registry.js'
 import type { Method } from '../../methods/types.js'
 import { readGradient } from './blocks.js'
-import { checkFormula, formedMethod } from './formula.js'
+import { checkFormula, formedMethod } from './formula/formed.js'
 import { findParticipant, type Parameters, readParameters } from './parameters.js'
 import { isShape, readShape } from './trajectory.js'
 import type { MergeSettings, MergeStep } from './types.js'

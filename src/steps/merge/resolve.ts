@@ -1,6 +1,6 @@
 import type { Method, ParameterSchema, Resolved } from '../../methods/types.js'
 import { gradientAt, type LayerPlace } from '../../networks/layers.js'
-import { usesLayer } from './formula.js'
+import { usesLayer } from './formula/formed.js'
 import type { MergeSettings } from './types.js'
 
 /**

@@ -8,6 +8,13 @@ import { METHOD_CONSTANTS, mergeRules, ruleRules } from './editorRules.js'
 import { takesLines } from './parameters.js'
 import { SHAPE_NAMES } from './trajectory.js'
 
+/** A mapping of models. It also fits numbers per block, whose keys have the same types. */
+const eachModel = (one: Schema): Schema => ({
+  type: 'object',
+  minProperties: 1,
+  additionalProperties: { anyOf: [one, listOf(one), ref('blocks')] },
+})
+
 /** The values that a recipe can have for one parameter. */
 function parameterSchema(parameter: ParameterSchema): Schema {
   const { name, type, minimum, maximum, choices, perModel, describe } = parameter
@@ -26,9 +33,7 @@ function parameterSchema(parameter: ParameterSchema): Schema {
     if (choices?.some((choice) => typeof choice === 'boolean')) branches.push({ type: 'boolean' })
     const list = listOf(one)
     branches.push(list)
-    // A mapping of models. It also fits numbers per block, whose keys have the same types.
-    const each = { anyOf: [one, list, ref('blocks')] }
-    branches.push(perModel ? { type: 'object', minProperties: 1, additionalProperties: each } : ref('blocks'))
+    branches.push(perModel ? eachModel(one) : ref('blocks'))
   }
   return several(`a value of ${name}`, description, ...branches)
 }
@@ -48,11 +53,10 @@ function methodParameters(method: Method): Schema {
 /** A parameter that a formula names. Whether it uses the name is checked where the formula is known. */
 const ownParameter: Schema = several(
   'a number, a gradient, or a mapping model → number',
-  'A number of the formula. A mapping model → number gives one for each merged model, such as w.',
+  'A number of the formula. A mapping model → number gives one for each merged model, as w has.',
   { type: 'number' },
   listOf({ type: 'number' }),
-  { type: 'object', minProperties: 1, additionalProperties: { anyOf: [{ type: 'number' }, listOf({ type: 'number' }), ref('blocks')] } },
-  ref('blocks'),
+  eachModel({ type: 'number' }),
 )
 
 const method: Schema = inEditors(

@@ -1,6 +1,6 @@
 /**
  * Rules that look at one element of each input. Each is a function of vectors: whole vectors, then single elements in
- * lane 0. Nothing here is canonical where it is NaN: `encode` sees to that.
+ * lane 0. NaN becomes canonical where it is stored, since a result may go to the output as it is.
  */
 import { base, coefficients, input, inputCount, output } from '../memory/context'
 import { minus, sameBits } from '../memory/equal'
@@ -130,14 +130,19 @@ function value<C>(rule: Rule, context: usize, o: usize, whole: bool): v128 {
   return fisher<C>(context, o, whole)
 }
 
+/** The positive quiet NaN for every NaN: the bits of a computed one depend on the machine. */
+// @ts-ignore: decorator
+@inline
+function canonical<C>(x: v128): v128 { return v128.bitselect(v128.splat<C>(<C>NaN), x, v128.ne<C>(x, x)) }
+
 /** `rule` is a constant where this is inlined. */
 // @ts-ignore: decorator
 @inline
 function each<C>(rule: Rule, context: usize, n: usize): void {
   const out = output(context), bytes = n * sizeof<C>(), whole = bytes & ~15
   let o: usize = 0
-  for (; o < whole; o += 16) put<C>(out + o, value<C>(rule, context, o, true), true)
-  for (; o < bytes; o += sizeof<C>()) put<C>(out + o, value<C>(rule, context, o, false), false)
+  for (; o < whole; o += 16) put<C>(out + o, canonical<C>(value<C>(rule, context, o, true)), true)
+  for (; o < bytes; o += sizeof<C>()) put<C>(out + o, canonical<C>(value<C>(rule, context, o, false)), false)
 }
 
 export function median_f32(context: usize, n: usize): void { each<f32>(MEDIAN, context, n) }

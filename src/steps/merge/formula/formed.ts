@@ -1,13 +1,12 @@
 /** Methods that are made of a recipe's formula: which method it is, and the errors in it with their places. */
-import { didYouMean, quote } from '../../core/suggest.js'
-import { type Cursor, entriesOf, get, isMapping, textOf } from '../../language/cursor.js'
-import type { Report } from '../../language/report.js'
-import type { Path } from '../../language/types.js'
-import { lookupMethod, withInner } from '../../methods/registry.js'
-import type { Method, Written } from '../../methods/types.js'
-import { isBlocks } from './blocks.js'
-import type { Parameters } from './parameters.js'
-import type { MergeSettings } from './types.js'
+import { didYouMean, quote } from '../../../core/suggest.js'
+import { type Cursor, entriesOf, get, isMapping, textOf } from '../../../language/cursor.js'
+import type { Report } from '../../../language/report.js'
+import { lookupMethod, withInner } from '../../../methods/registry.js'
+import type { Method, Written } from '../../../methods/types.js'
+import { isBlocks } from '../blocks.js'
+import type { Parameters } from '../parameters.js'
+import type { MergeSettings } from '../types.js'
 
 /** Parameters as a rule has them: those of the merge, and its own instead of them. */
 function writtenIn(at: Cursor | undefined, inherited: Parameters | undefined): Written {
@@ -83,11 +82,3 @@ export function checkFormula(
 /** Whether a tensor's layer is one of the method's numbers. */
 export const usesLayer = ({ open }: Method, { parameters }: MergeSettings): boolean =>
   open?.uses(writtenOf(parameters)).layer === true
-
-/** Reports a parameter with a name that an open method can't use. True if there is one. */
-export function refusesName({ open }: Method, name: string, at: Path, report: Report): boolean {
-  const why = open?.refusesName(name)
-  if (why === undefined) return false
-  report.error('unknown-parameter', `${why}, so no parameter can have it`, at, { part: 'key', hint: 'choose another name' })
-  return true
-}
