@@ -9,10 +9,14 @@ const BASES = {
   listed: 'required: one of the merged models',
 } as const
 
+const OPEN_BASE = 'required if the formula uses base or delta'
+
 /** The same words as in the table of docs/methods.md. */
 const COLUMN = { none: '-', required: 'required', optional: 'optional', listed: 'one of the models' } as const
 
 const LINES = 'Scale the merged task vector by layer, linearly from alpha at the first to alpha + beta at the last.'
+
+const OWN = 'A number that the formula uses.'
 
 const namesOf = (method: Method): string => [method.name, ...method.aliases].join(', ')
 
@@ -69,7 +73,7 @@ export function methodText(method: Method, width = Number.POSITIVE_INFINITY): st
   const facts = [
     ['computes', method.formula],
     ['models', modelCount(method)],
-    ['base', BASES[method.base]],
+    ['base', method.open ? OPEN_BASE : BASES[method.base]],
     ['weights', method.weights ? 'one per model (default: 1)' : 'none'],
     ...(method.paper === undefined ? [] : [['paper', `https://arxiv.org/abs/${method.paper}`]]),
   ] as const
@@ -83,6 +87,7 @@ export function methodText(method: Method, width = Number.POSITIVE_INFINITY): st
         parameter.default === undefined ? 'required' : String(parameter.default),
         parameter.describe,
       ]),
+      ...(method.open ? [['  any name', 'number, or a mapping from model to number', 'none', OWN]] : []),
       // Recipes accept it for all methods that require a base of task vectors.
       ...(method.base === 'required' ? [['  lines', '{alpha: number, beta: number}', 'none', LINES]] : []),
     ],
