@@ -1,7 +1,7 @@
 /** Collects the errors of one recipe and finds their places. */
 import type { ErrorCode } from '../core/codes.js'
 import type { Diagnostic, Place } from '../core/diagnostics.js'
-import { partSpan } from './partPlaces.js'
+import { partSpan } from './places/partPlaces.js'
 import { type Node, nodeAt, spanOf, spanPlace } from './tree.js'
 import type { Path, Within } from './types.js'
 

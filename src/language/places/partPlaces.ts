@@ -3,7 +3,7 @@
  * read again by the rules of YAML, with the place of each character. If that does not give the string exactly, no place is
  * certain, and the whole scalar is the place.
  */
-import type { Span } from './tree.js'
+import type { Span } from '../tree.js'
 
 /** Characters with their places: the start and the end of what each was written as. */
 interface Placed {
