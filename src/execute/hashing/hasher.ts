@@ -108,7 +108,7 @@ export function openHasher({ threads, signal }: HasherOptions): Hasher {
         refuseEnded()
         const { handle, size } = await openRegular(file, within)
         try {
-          const hash = size < SMALL ? sumHere(handle, refuseEnded, progress) : sumOf(handle, progress)
+          const hash = size < SMALL ? sumHere(handle, refuseEnded, progress, size + 1) : sumOf(handle, progress)
           return `sha256:${await hash}`
         } finally {
           await handle.close()
@@ -155,12 +155,14 @@ async function sumHere(
   handle: FileHandle,
   refuseEnded: () => void,
   progress: (bytes: number) => void,
+  expected = PIECE,
 ): Promise<string> {
   const hash = createHash('sha256')
-  const buffer = new Uint8Array(PIECE)
+  // Thousands of small files need no large buffer each.
+  const buffer = new Uint8Array(Math.min(PIECE, expected))
   for (let at = 0; ; ) {
     refuseEnded()
-    const { bytesRead } = await handle.read(buffer, 0, PIECE, at)
+    const { bytesRead } = await handle.read(buffer, 0, buffer.length, at)
     if (bytesRead === 0) return hash.digest('hex')
     hash.update(buffer.subarray(0, bytesRead))
     at += bytesRead
