@@ -15,6 +15,7 @@ export const COPY_REASONS = {
   untouched: 'not changed by the alignment',
   repaired: 'repaired',
   zipped: 'zipped',
+  transplanted: 'rows of another vocabulary',
   'saved-whole': 'saved in full in the adapter',
 } as const
 
@@ -34,6 +35,7 @@ export const REASONS_OF_VERSION_1: Readonly<Record<CopyReason, string>> = {
   untouched: 'not touched by the alignment',
   repaired: 'repaired',
   zipped: 'zipped',
+  transplanted: 'rows of another vocabulary',
   'saved-whole': 'saved whole beside the adapter',
 }
 

@@ -2,6 +2,7 @@ import type { QuantizationRefusal } from '../checkpoints/types.js'
 import type { Dtype } from '../core/dtypes.js'
 import type { AbsentReason, CopyReason } from '../core/reasons.js'
 import type { Path } from '../language/types.js'
+import type { ResultVocabulary } from '../tokenizers/types.js'
 import type { Expr } from './types.js'
 
 /** A tensor of a model or of a step's result: its form, and the expression that makes it. */
@@ -65,6 +66,8 @@ export interface Value {
   readonly modules?: readonly AdapterModule[]
   /** For a zip and its results: what config.json says of sizes that changed. */
   readonly sizes?: Readonly<Record<string, number>>
+  /** For a model with another model's vocabulary: that vocabulary, and its token ids. */
+  readonly vocabulary?: ResultVocabulary
   /** The quantization method in the model's configuration, if any. */
   readonly quantization?: string
   /** Why its quantized weights can't be computed with. */

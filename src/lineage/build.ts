@@ -203,7 +203,7 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
 }
 
 /** Reasons for tensors that a step made without a merge. */
-const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired', 'zipped'])
+const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired', 'zipped', 'transplanted'])
 
 function lineageTensor(
   tensor: PlanTensor,

@@ -10,7 +10,7 @@ import { patternBook } from '../steps/shared/patterns.js'
 import type { StepPatterns } from '../steps/types.js'
 import { readLayouts } from './layouts/read.js'
 import { renamedTensors } from './models/rename.js'
-import { originOf } from './origins.js'
+import { donorsOf, originOf } from './origins.js'
 import { planRecipe } from './plan.js'
 
 /**
@@ -65,7 +65,7 @@ function rightPart(
   isWrong: (at: Path) => boolean,
 ): { readonly right: Recipe; readonly whole: Recipe } | undefined {
   // The vocabulary decides the number of embedding rows and depends on all models.
-  if (draft.tokenizer || isWrong(['tokenizer'])) return undefined
+  if (draft.tokenizer || donorsOf(draft).length > 0 || isWrong(['tokenizer'])) return undefined
   const isOpen = (name: string | undefined): boolean => name === undefined || checkpoints.has(name)
   const isRight = ({ name, at, lora, statistics }: ModelSource): boolean =>
     [name, lora, statistics].every(isOpen) && !isWrong(at)

@@ -1,5 +1,5 @@
 /** Which models a recipe uses, and which model its results resemble in names, config and tokenizer. */
-import { tokenizerModels } from '../recipe/tokenizer.js'
+import { tokenizerModels } from '../recipe/tokenizer/read.js'
 import type { Recipe } from '../recipe/types.js'
 import { reachedFrom, usesOf } from '../recipe/uses.js'
 import { kindOf } from '../steps/index.js'
@@ -49,8 +49,13 @@ export function originOf(recipe: Pick<Recipe, 'steps'>, name: string): string {
   return origin
 }
 
-/** Models whose tensor names the results keep. All other models are read under the base's names. */
+/** Models whose vocabulary a result gets. They are not computed with row by row. */
+export const donorsOf = ({ steps }: Pick<Recipe, 'steps'>): string[] =>
+  steps.flatMap((step) => kindOf(step).donor?.(step) ?? [])
+
+/** Models whose tensor names the results keep, and donors of vocabularies. All other models are read under the base's names. */
 export function anchorsOf(recipe: Recipe): Set<string> {
   const bases = recipe.steps.flatMap((step) => (kindOf(step).sharesNames ? [kindOf(step).like(step)] : []))
-  return new Set([...bases, ...recipe.outputs.map(({ from }) => from)].map((name) => originOf(recipe, name)))
+  const donors = donorsOf(recipe)
+  return new Set([...bases, ...donors, ...recipe.outputs.map(({ from }) => from)].map((name) => originOf(recipe, name)))
 }

@@ -33,7 +33,7 @@ const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
  * `stored` has every model in `modelsOf(recipe)`. `files` has the `TOKENIZER_FILES` of every model in
  * `tokenizersNeeded`. `whole`: the recipe that `recipe` is a part of; it decides which model's tensor names are used.
  * `rankOf`: ranks that a survey of the tensors found. Without it, ranks by energy are upper bounds.
- * The plan is absent if there are errors.
+ * `encoders`: of the models whose texts steps cut. The plan is absent if there are errors.
  */
 export function planRecipe(
   recipe: Recipe,
@@ -42,6 +42,7 @@ export function planRecipe(
   whole: Recipe = recipe,
   twins: Twins = new Map(),
   rankOf: PlanContext['rankOf'] = () => undefined,
+  encoders: PlanContext['encoders'] = new Map(),
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const failed = () => ({ diagnostics: faults.list })
@@ -61,7 +62,14 @@ export function planRecipe(
   const template = chatTemplate(recipe, merged, files, faults)
   if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults)) return failed()
   const configOf = (name: string) => checkpoints.get(name)?.config
-  const planned = planSteps(recipe, values, { adapters, wrong, rankOf }, configOf, { twins, split }, faults)
+  const planned = planSteps(
+    recipe,
+    values,
+    { adapters, wrong, rankOf, tokenizers: files, encoders },
+    configOf,
+    { twins, split },
+    faults,
+  )
   const context: OutputContext = {
     recipe,
     checkpoints,

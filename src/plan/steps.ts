@@ -27,7 +27,11 @@ export interface PlannedSteps {
 export function planSteps(
   recipe: Recipe,
   values: Map<string, Value>,
-  { adapters, wrong, rankOf }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf'>,
+  {
+    adapters,
+    wrong,
+    ...given
+  }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf' | 'tokenizers' | 'encoders'>,
   configOf: (model: string) => Config | undefined,
   complete: Parameters<typeof tiedValues>[4],
   faults: Faults,
@@ -51,7 +55,7 @@ export function planSteps(
       patterns = [],
       left,
     } = kindOf(step).plan(step, {
-      ...{ recipe, values: read, configOf, scopes, factorings, analyses, adapters, rankOf, faults },
+      ...{ recipe, values: read, configOf, scopes, factorings, analyses, adapters, ...given, faults },
     })
     if (value) values.set(name, value)
     else if (way) ways.set(name, way)

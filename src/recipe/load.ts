@@ -28,7 +28,8 @@ import { readOutputs } from './outputs.js'
 import { readSearch } from './search/read.js'
 import { readSteps } from './steps.js'
 import { checkStructure } from './structure.js'
-import { readTokenizerChoice, tokenizerModels } from './tokenizer.js'
+import { readTokenizerChoice, tokenizerModels } from './tokenizer/read.js'
+import { withTransplants } from './tokenizer/transplants.js'
 import type { Recipe } from './types.js'
 
 /** Options for reading a recipe. */
@@ -204,29 +205,31 @@ function readMeaning(
   const models = inGroups(readModels(get(root, 'models'), report), groups)
   const { place = (file: string) => file } = options
   const locate = (written: string): string => place(path.resolve(folder, written))
-  const { linked, scope } = readSteps(root, {
+  const { linked: written, scope } = readSteps(root, {
     models,
     groups,
     report,
     ...(options.adapters ? { adapters: options.adapters } : {}),
   })
-  refuseNotModels(linked, report)
-  const { ordered, cyclic } = orderSteps(linked, report)
+  const { ordered, cyclic } = orderSteps(written, report)
   const sound = !cyclic && !report.diagnostics.some(({ code }) => BREAKS_GRAPH.includes(code))
-  const context = { scope, steps: linked, folder, override: options.output, sound }
-  const outputs = readOutputs(root, context)
+  const context = { scope, steps: written, folder, override: options.output, sound }
+  const tokenizer = readTokenizerChoice(get(root, 'tokenizer'), models, report)
+  const { linked, outputs } = withTransplants(
+    ...([written, readOutputs(root, context), tokenizer, get(root, 'tokenizer'), models.keys()] as const),
+  )
+  refuseNotModels(linked, report)
   const used = needed(
     outputs.map(({ from }) => from),
     linked,
   )
-  const tokenizer = readTokenizerChoice(get(root, 'tokenizer'), models, report)
   const chatTemplate = textOf(get(root, 'chat_template'))
   const search = readSearch(root, report)
   for (const name of tokenizerModels(tokenizer, chatTemplate, models)) used.add(name)
   if (!hasErrors(report.diagnostics)) warnUnused(models.keys(), groups, linked, used, report)
   // If the graph has errors, it is unknown which steps are needed. A draft then has all of them, to check their
   // patterns.
-  const steps = ordered
+  const steps = [...ordered, ...linked.slice(written.length).map(({ step }) => step)]
     .filter(({ name }) => used.has(name) || !sound)
     .map((step) => kindOf(step).readFiles?.(step, locate, readNamed, report) ?? step)
   return {
@@ -237,7 +240,7 @@ function readMeaning(
     outputs,
     compute: textOf(get(root, 'compute')) === 'float64' ? 'float64' : 'float32',
     seed: numberOf(get(root, 'seed')) ?? 0,
-    tokenizer,
+    tokenizer: tokenizer?.transplant ? undefined : tokenizer,
     chatTemplate,
     ...(search ? { search } : {}),
   }

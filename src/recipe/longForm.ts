@@ -58,7 +58,7 @@ function draftOf(
       part: 'key',
       hint: 'write a name with visible characters',
     })
-  const kind = KINDS.find(({ kind }) => has(at, kind))?.kind
+  const kind = KINDS.find(({ kind, inner }) => !inner && has(at, kind))?.kind
   const inner = kind && get(at, kind)
   return kind && inner && { name: taken ? nameOfTaken(name) : name, kind, at: inner }
 }

@@ -32,7 +32,7 @@ import { templateNames } from '../tokenizers/templates.js'
 import { layoutDefinitions, modelLayout, outputLayout } from './layouts/schema.js'
 import { SMALLEST_SHARD } from './outputs.js'
 import { searchDefinitions, searchSchema } from './search/schema.js'
-import { tokenizer, tokenizerDefinitions } from './tokenizerSchema.js'
+import { tokenizer, tokenizerDefinitions } from './tokenizer/schema.js'
 
 export type { Schema } from '../language/schemaParts.js'
 
@@ -158,7 +158,7 @@ const outputMapping = object(
 )
 
 /** The kinds of steps. Each is a key of a step's mapping. */
-export const STEP_KINDS: readonly string[] = KINDS.map(({ kind }) => kind)
+export const STEP_KINDS: readonly string[] = KINDS.flatMap(({ kind, inner }) => (inner ? [] : [kind]))
 
 /** The kinds that are allowed at the top level of a recipe. */
 const shortForms = (): Schema =>
@@ -173,7 +173,7 @@ const shortForms = (): Schema =>
 
 /** `checked`: without the parts that the readers of steps check themselves. */
 const stepDefinitions = (checked: boolean): Schema => {
-  const definitions = KINDS.flatMap(({ kind, schema, definitions = {} }) => [
+  const definitions = KINDS.filter(({ inner }) => !inner).flatMap(({ kind, schema, definitions = {} }) => [
     [kind, schema] as const,
     ...Object.entries(definitions),
   ])
@@ -198,7 +198,7 @@ const named = (schema: Schema): Schema => ({ type: 'object', additionalPropertie
 /** The schema for the structure check. Readers of steps check the rest, with better messages. */
 export const checkedSchema = (): Schema => recipeSchema(true)
 
-const SHORT = SHORT_KINDS.map(({ kind }) => kind)
+const SHORT = SHORT_KINDS.flatMap(({ kind, inner }) => (inner ? [] : [kind]))
 const REPAIRS_WHAT: Schema = { required: ['model'], errorMessage: 'Write model: NAME, the merge step to repair.' }
 
 /** What readers check for the whole recipe. */

@@ -3,6 +3,7 @@ import type { OutputDtype } from '../core/dtypes.js'
 import type { Evaluate, LayoutChoice, ModelSource, Path, RecipeHead, Within } from '../language/types.js'
 import type { Quantizer } from '../methods/quantize.js'
 import type { Step } from '../steps/index.js'
+import type { TransplantSettings } from '../steps/transplant/types.js'
 import type { Groups } from './matches/types.js'
 import type { Search } from './search/types.js'
 
@@ -50,6 +51,8 @@ export interface TokenizerChoice {
   readonly tokens: ReadonlyMap<string, TokenChoice>
   /** 1: no padding. */
   readonly padTo: number
+  /** The results get the source's vocabulary, and rows of tokens that they lack are approximated. */
+  readonly transplant?: TransplantSettings
   readonly at: Path
 }
 
@@ -76,7 +79,10 @@ export interface Recipe extends RecipeHead {
   readonly outputs: readonly OutputSpec[]
   readonly compute: 'float32' | 'float64'
   readonly seed: number
-  /** Absent if the recipe has no tokenizer: the files of the base, and unchanged embeddings. */
+  /**
+   * Absent if the recipe has no tokenizer: the files of the base, and unchanged embeddings. Absent also if its results get another
+   * vocabulary: steps do that.
+   */
   readonly tokenizer: TokenizerChoice | undefined
   readonly chatTemplate: string | undefined
   /** What `terge search` varies. */

@@ -13,15 +13,18 @@ import { type Lock, lockPath } from '../lineage/lock.js'
 import { checkDraft } from '../plan/draft.js'
 import type { Twin, Twins } from '../plan/models/tied.js'
 import { type TwinCandidate, twinCandidates, twinsOf } from '../plan/models/twins.js'
-import { modelsOf } from '../plan/origins.js'
+import { modelsOf, originOf } from '../plan/origins.js'
 import { planRecipe } from '../plan/plan.js'
 import { tokenizersNeeded } from '../plan/tokens/otherTokens.js'
 import { TOKENIZER_FILES } from '../plan/tokens/tokenizer.js'
 import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
+import { kindOf } from '../steps/index.js'
 import type { PlanContext } from '../steps/types.js'
 import type { InputState } from '../storage/local/inputStates.js'
+import { type Encoder, openEncoder } from '../tokenizers/encode.js'
+import { hasVocabulary } from '../tokenizers/read.js'
 import { overlappingAddresses } from './checks/addresses.js'
 import { unsoundCopies } from './checks/copies.js'
 import { heapProblems } from './checks/heap.js'
@@ -39,6 +42,7 @@ import { type NamedRecipe, namedRecipe, type RecipeSource } from './recipe.js'
 import { searchProblems } from './search/space.js'
 
 type RankOf = PlanContext['rankOf']
+type Encoders = PlanContext['encoders']
 
 /** How to read a recipe, and which versions of its models to use. */
 export interface PlanOptions extends LoadOptions {
@@ -252,7 +256,8 @@ async function planWhole(
   if (hasErrors(diagnostics)) return { diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
   const large = heapProblems(recipe, checkpoints)
   if (large.length > 0) return { diagnostics: [...diagnostics, ...large] }
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins, rankOf)
+  const encoders = await encodersOf(recipe, tokenizers)
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins, rankOf, encoders)
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const licensed = plan.models.filter(({ name }) => (recipe.models.get(name)?.companion ?? 'lora') === 'lora')
@@ -311,6 +316,25 @@ async function tokenizersOf(
     read.set(name, Object.fromEntries(texts.map(([file, text]) => [file, once(text)])))
   }
   return read
+}
+
+/** What cuts texts as the tokenizers of these models do, or why that is not possible. */
+async function encodersOf(recipe: Recipe, tokenizers: OpenedRecipe['tokenizers']): Promise<Encoders> {
+  const names = recipe.steps.flatMap((step) => kindOf(step).cuts?.(step) ?? [])
+  const origins = [...new Set(names.map((name) => originOf(recipe, name)))]
+  const opened = await Promise.all(
+    origins.map(async (name): Promise<(readonly [string, Encoder | Fault])[]> => {
+      const texts = tokenizers.get(name) ?? {}
+      if (!hasVocabulary(texts)) return []
+      try {
+        return [[name, await openEncoder(texts, name)]]
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error
+        return [[name, error]]
+      }
+    }),
+  )
+  return new Map(opened.flat())
 }
 
 /** Checks local models although the recipe's text has errors, so that all errors are reported together. */

@@ -7,11 +7,12 @@ import { merge } from './merge/index.js'
 import { rebasin } from './rebasin/index.js'
 import { repair } from './repair/index.js'
 import { stack } from './stack/index.js'
+import { transplant } from './transplant/index.js'
 import type { Factored, RecordOf, ShortForm, StepKind } from './types.js'
 import { zip } from './zip/index.js'
 
 /** In the order of the documentation. To add a kind, add a line. */
-const ALL = [merge, rebasin, repair, interpolate, stack, extract, zip] as const
+const ALL = [merge, rebasin, repair, interpolate, stack, extract, zip, transplant] as const
 
 type Kind = (typeof ALL)[number]
 type Parameters<K> =

@@ -3,7 +3,7 @@
  * through `kindOf` in the registry, and does not know which kinds exist.
  */
 import type { AdapterContent } from '../adapters/types.js'
-import type { Diagnostic } from '../core/diagnostics.js'
+import type { Diagnostic, Fault } from '../core/diagnostics.js'
 import type { Read } from '../core/json/shape.js'
 import type { ScopeBook } from '../expr/scopes.js'
 import type { PatternCount, PlanFactoring } from '../expr/types.js'
@@ -24,6 +24,8 @@ import type {
   StepCommon,
 } from '../language/types.js'
 import type { Config } from '../networks/layerCounts.js'
+import type { Encoder } from '../tokenizers/encode.js'
+import type { TokenizerFiles } from '../tokenizers/types.js'
 import type { AnalysisCommon, AnalysisKind, Lines } from './analysis.js'
 import type { Factored } from './shared/factored.js'
 
@@ -48,6 +50,8 @@ export interface StepKind<
 > {
   /** The key in a recipe. */
   readonly kind: S['kind']
+  /** No key of a recipe makes such a step: another part of the recipe does. */
+  readonly inner?: true
   /** The schema of the key's value. */
   readonly schema: Schema
   /** Definitions that the schema refers to. */
@@ -70,6 +74,10 @@ export interface StepKind<
   readonly like: (step: S) => string
   /** The other models are read with the tensor names of `like`, and completed with their tied tensors. */
   readonly sharesNames?: true
+  /** A model whose vocabulary the result gets. It is read with its own tensor names and its tokenizer. */
+  readonly donor?: (step: S) => string
+  /** Models and steps whose tokenizers cut texts while it is planned. */
+  readonly cuts?: (step: S) => readonly string[]
   /** The lineage treats the result as the first model that the step uses. */
   readonly keepsShares?: true
   /** If other steps can't use the result as a model: what it is, and what to do instead. */
@@ -233,6 +241,10 @@ export interface PlanContext {
   /** The recipe's models that are adapters and that a step uses. */
   readonly adapters: ReadonlyMap<string, ReadAdapter>
   readonly analyses: AnalysisCommon[]
+  /** Texts of tokenizer files, of models whose vocabulary a step needs. */
+  readonly tokenizers: ReadonlyMap<string, TokenizerFiles>
+  /** What cuts texts, by model that `cuts` of a step names; or why that is not possible. */
+  readonly encoders: ReadonlyMap<string, Encoder | Fault>
   readonly faults: Faults
 }
 

@@ -41,3 +41,16 @@ export interface Tokenizer {
 
 /** The texts of a model's small files, by name. */
 export type TokenizerFiles = Readonly<Record<string, string>>
+
+/** The vocabulary of a result, and the models that it is made from. */
+export interface ResultVocabulary {
+  /** The model whose tokenizer files it has. */
+  readonly first: string
+  readonly tokenizer: Tokenizer
+  /** New tokenizer files. Absent if the first model's files can be copied. */
+  readonly texts?: TokenizerFiles
+  /** Rows of embeddings. */
+  readonly rows: number
+  /** By model: its own vocabulary, and its rows. */
+  readonly models: ReadonlyMap<string, { readonly tokenizer: Tokenizer; readonly rows: number }>
+}

@@ -21,6 +21,7 @@ export function computedTogether(recipe: Recipe, whole: Recipe): readonly Togeth
   }
   for (const step of recipe.steps)
     for (const name of [...usesOf(step), kindOf(step).like(step)]) {
+      if (name === kindOf(step).donor?.(step)) continue
       const [a, b] = [root(step.name), root(name)]
       if (a !== b) parents.set(b, a)
     }

@@ -26,7 +26,7 @@ import type { Way } from '../../steps/types.js'
 import { mainStored } from '../../views/stored.js'
 import { ownAdapter } from '../adapter/among.js'
 import type { PlannedSteps } from '../steps.js'
-import { type Lexicon, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
+import { type Lexicon, lexiconOf, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
 import type { PlanOutput, Sidecar } from '../types.js'
 import { inAdapterFormat, warnOfOneFile } from './adapterFormat.js'
 import { type Amendments, amended } from './amend.js'
@@ -264,7 +264,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, fo
     return [
       ...configs,
       ...[...(origin.texts ?? [])].map(([name, text]): Sidecar => ({ name, kind: 'text', text })).map(ofModule),
-      ...sidecarsOf(lexicon, value.origin, context.amendments.get(value.origin)?.tokenizer)
+      ...sidecarsOf(lexiconOf(lexicon, value), value.origin, context.amendments.get(value.origin)?.tokenizer)
         .filter(({ name }) => form === 'kept' || !origin.quantized || !QUANTIZATION_FILES.some((file) => file === name))
         .map(sidecar)
         .map(ofModule),
@@ -311,7 +311,9 @@ function configText(
     context.faults,
   )
   const grown = amended({ ...stacked, ...value.sizes }, context.amendments.get(origin))
-  const changed: Record<string, unknown> = { ...withDtype(withVocabulary(grown, context.lexicon, origin), dtype) }
+  const changed: Record<string, unknown> = {
+    ...withDtype(withVocabulary(grown, lexiconOf(context.lexicon, value), origin), dtype),
+  }
   if (dtype && !DTYPE_KEYS.some((key) => key in changed)) changed.torch_dtype = encodingOf(dtype).torch[0]
   const own = ownHead(tensors, context)
   if (own !== undefined && tiesHead(changed, own)) untie(changed, own)

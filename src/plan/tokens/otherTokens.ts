@@ -14,6 +14,7 @@ import type { Recipe } from '../../recipe/types.js'
 import { hasVocabulary, readTokenizer, VOCABULARY_FILES } from '../../tokenizers/read.js'
 import type { TokenizerFiles } from '../../tokenizers/types.js'
 import { mainStored } from '../../views/stored.js'
+import { donorsOf } from '../origins.js'
 import type { PlanOutput } from '../types.js'
 
 /** The number of rows that a warning shows. */
@@ -49,12 +50,15 @@ export function warnOfOtherTokens(
   files: ReadonlyMap<string, TokenizerFiles>,
   faults: Faults,
 ): void {
+  const donors = new Set(donorsOf(recipe))
   const pairs = new Map<string, { base: string; other: string; tensor: string; rows: number }>()
   for (const { from, tensors } of outputs)
     for (const { name, expr, shape } of tensors) {
       if (!hasRows(name) || expr.kind === 'read') continue
       const names = leavesOf(expr).map(({ view }) => modelOf(mainStored(view).file))
-      const models = [...new Set(names.filter((name) => recipe.models.get(name)?.companion === undefined))]
+      const models = [
+        ...new Set(names.filter((name) => recipe.models.get(name)?.companion === undefined && !donors.has(name))),
+      ]
       const origin = originOf(from)
       const base = models.includes(origin) ? origin : models[0]
       if (base === undefined) continue
@@ -125,7 +129,7 @@ function differing(
 /** The models whose tokenizer files planning reads. */
 export function tokenizersNeeded(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): readonly string[] {
   const { tokenizer, chatTemplate } = recipe
-  return tokenizer !== undefined || chatTemplate !== undefined
+  return tokenizer !== undefined || chatTemplate !== undefined || donorsOf(recipe).length > 0
     ? [...checkpoints.keys()]
     : comparedModels(recipe, checkpoints)
 }

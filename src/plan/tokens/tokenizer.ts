@@ -2,12 +2,12 @@ import { isTokenizerFile } from '../../checkpoints/sidecarNames.js'
 import type { Checkpoint } from '../../checkpoints/types.js'
 import { changeJson } from '../../core/json/edit.js'
 import { isObject } from '../../core/json/text.js'
+import type { Value } from '../../expr/values.js'
 import { readObject, VOCABULARY_FILES } from '../../tokenizers/read.js'
-import type { TokenizerFiles } from '../../tokenizers/types.js'
+import type { ResultVocabulary, TokenizerFiles } from '../../tokenizers/types.js'
 import { addedEntry } from '../../tokenizers/write.js'
 import { withRows } from '../outputs/amend.js'
 import { TEMPLATE_FILE } from './template.js'
-import type { Vocabulary } from './vocabulary.js'
 
 /** Files that hold the vocabulary itself. They contradict a changed vocabulary. */
 const VOCABULARY = /^(tokenizer\.json|tokenizer\.model|added_tokens|vocab|merges|spiece|sentencepiece)/
@@ -25,12 +25,16 @@ export const TOKENIZER_FILES = [
 
 /** The tokenizer and chat template that the recipe asks for. */
 export interface Lexicon {
-  readonly vocabulary: Vocabulary | undefined
+  readonly vocabulary: ResultVocabulary | undefined
   readonly template: string | undefined
   /** By model: `TOKENIZER_FILES`. */
   readonly files: ReadonlyMap<string, TokenizerFiles>
   readonly checkpoints: ReadonlyMap<string, Checkpoint>
 }
+
+/** A result can have an own vocabulary. */
+export const lexiconOf = (lexicon: Lexicon, { vocabulary }: Pick<Value, 'vocabulary'>): Lexicon =>
+  vocabulary ? { ...lexicon, vocabulary } : lexicon
 
 export type SmallFile =
   | { readonly name: string; readonly model: string }
@@ -77,7 +81,7 @@ export function sidecarsOf(lexicon: Lexicon, origin: string, tokenizer = origin)
 /** tokenizer_config.json with the added tokens and the template; undefined if it does not change. */
 function changedConfig(
   text: string | undefined,
-  grown: Vocabulary | undefined,
+  grown: ResultVocabulary | undefined,
   template: string | undefined,
   apart: boolean,
 ): string | undefined {
@@ -128,13 +132,24 @@ function withTokenIds(
       Object.entries(config).map(([key, value]) => {
         if (isObject(value) && (key === 'text_config' || (rows !== undefined && value.vocab_size === rows)))
           return [key, follow(value, isObject(own[key]) ? own[key] : own)]
-        if (!/_token_(id|index)$/.test(key) || value === null) return [key, value]
+        if (!/_token_(id|index)$/.test(key)) return [key, value]
         if (Object.hasOwn(own, key)) return [key, own[key]]
+        if (value === null) return [key, value]
         if (!Array.isArray(value)) return [key, moved(value)]
         return [key, value.map(moved).filter((id) => id !== null)]
       }),
     )
   return follow(config, own)
+}
+
+/** Token ids that only the model with the tokenizer states: without them, libraries assume ids of another vocabulary. */
+function missingIds(config: Json, { vocabulary, checkpoints }: Lexicon, origin: string): Json {
+  const own = vocabulary && vocabulary.first !== origin ? checkpoints.get(vocabulary.first)!.config : undefined
+  const keys = ['bos_token_id', 'eos_token_id', 'pad_token_id']
+  const known = (key: string): boolean => [config, config.text_config].some((part) => isObject(part) && key in part)
+  return Object.fromEntries(
+    keys.flatMap((key) => (typeof own?.[key] === 'number' && !known(key) ? [[key, own[key]]] : [])),
+  )
 }
 
 type Json = Readonly<Record<string, unknown>>
@@ -148,7 +163,12 @@ export function withVocabulary(
   const { vocabulary } = lexicon
   if (!vocabulary?.models.has(origin)) return config
   const { rows } = vocabulary
-  const changed = withRows(withTokenIds(config, lexicon, origin), vocabulary.models.get(origin)!.rows, rows)
+  const moved = withTokenIds(config, lexicon, origin)
+  const changed = withRows(
+    { ...missingIds(moved, lexicon, origin), ...moved },
+    vocabulary.models.get(origin)!.rows,
+    rows,
+  )
   const sized = (config: Json): Json => ({
     ...config,
     ...('vocab_size' in config ? { vocab_size: rows } : {}),

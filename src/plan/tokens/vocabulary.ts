@@ -4,24 +4,17 @@ import { quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
 import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
-import { hasRows } from '../../networks/tied.js'
+import { type TokenRows, tokenRowsOf } from '../../networks/tokenRows.js'
 import type { Recipe, TokenizerChoice } from '../../recipe/types.js'
 import { hasVocabulary, readTokenizer } from '../../tokenizers/read.js'
 import type { Tokenizer, TokenizerFiles } from '../../tokenizers/types.js'
 import { unite, withAdded, withinRows } from '../../tokenizers/union.js'
 import { tokenizerTexts } from '../../tokenizers/write.js'
 
-/** Tensors besides embeddings that have one row per token. */
-const WITH_ROWS = /(^|\.)(lm_head|embed_out|output_layer|predictions|predictions\.decoder)\.(weight|bias)$/
-
 /** A model with embeddings. */
-export interface Embedded {
+export interface Embedded extends TokenRows {
   readonly value: Value
   readonly tokenizer: Tokenizer
-  /** Rows of its embeddings, including padding. */
-  readonly rows: number
-  /** Tensors whose first axis is the vocabulary. */
-  readonly tensors: ReadonlySet<string>
 }
 
 export interface Vocabulary {
@@ -136,7 +129,7 @@ function embedded(
   const [base = first] = order
   for (const name of order) {
     const value = values.get(name)
-    const embedded = value && embeddingsOf(value, checkpoints.get(name)?.config)
+    const embedded = value && tokenRowsOf(value, checkpoints.get(name)?.config)
     if (!embedded) continue
     const tokenizer = tokenizers.get(name)
     if (tokenizer) models.set(name, { value, tokenizer, ...embedded })
@@ -233,20 +226,3 @@ function compose(
     listed: listed.length > 0,
   }
 }
-
-function embeddingsOf(
-  { tensors }: Value,
-  config: Checkpoint['config'],
-): { rows: number; tensors: ReadonlySet<string> } | undefined {
-  const sizes = [...tensors].flatMap(([name, { shape }]) => (hasRows(name) ? [shape[0] ?? 0] : []))
-  const stated = vocabularySize(config)
-  const rows = sizes.find((size) => size === stated) ?? sizes[0]
-  if (rows === undefined) return undefined
-  const has = ([name, { shape }]: [string, { shape: readonly number[] }]): boolean =>
-    shape[0] === rows && (hasRows(name) || WITH_ROWS.test(name))
-  return { rows, tensors: new Set([...tensors].filter(has).map(([name]) => name)) }
-}
-
-/** For multimodal models, the size in `text_config`. */
-const vocabularySize = (config: Checkpoint['config']): unknown =>
-  config?.vocab_size ?? (config?.text_config as Checkpoint['config'] | undefined)?.vocab_size

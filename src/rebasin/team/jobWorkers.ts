@@ -3,12 +3,14 @@ import { Worker } from 'node:worker_threads'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { Stopped, type TeamMemory } from '../../kernels/dense/team.js'
 import type { Assignment, AssignmentInPlace, Product } from '../../kernels/linalg.js'
+import type { PursuitTask } from '../../kernels/pursuit/index.js'
 
 /** What a worker is sent. */
 export type Job =
   | { readonly kind: 'product'; readonly product: Product; readonly next: Int32Array }
   | { readonly kind: 'assign'; readonly scores: Float32Array; readonly size: number; readonly warm?: Assignment }
   | ({ readonly kind: 'solve' } & AssignmentInPlace)
+  | { readonly kind: 'pursuit'; readonly task: PursuitTask }
   | { readonly kind: 'polar'; readonly team: TeamMemory; readonly thread: number; readonly size: number }
 
 export interface JobWorkers {

@@ -10,6 +10,7 @@ import {
   type Product,
   tileOf,
 } from '../../kernels/linalg.js'
+import { type PursuitTask, pursuer } from '../../kernels/pursuit/index.js'
 import { jobWorkers } from './jobWorkers.js'
 
 /** Threads for matrix products, assignments and polar factors. Their number decides nothing but the time. */
@@ -27,6 +28,8 @@ export interface ThreadTeam {
   readonly pause: () => Promise<void>
   /** The rotation R that maximises tr(RᵀA) for a square matrix, row-major. */
   readonly polar: (a: ArrayLike<number>, size: number) => Promise<Float64Array>
+  /** Approximates rows. The arrays of the task go to the workers without a copy. */
+  readonly pursue: (task: PursuitTask) => Promise<void>
   /** For small work on the calling thread. */
   readonly linalg: Linalg
   /** Ends what is under way: it rejects. */
@@ -40,6 +43,9 @@ const SMALL_SQUARE = 512
 const SMALL_POLAR = 128
 
 export const sharedFloats = (length: number): Float32Array => new Float32Array(new SharedArrayBuffer(length * 4))
+
+/** Below so many steps over rows, the calling thread approximates them itself. */
+const SMALL_PURSUIT = 1 << 24
 
 /** A copy on memory that threads share; the same where it is already. */
 export function sharedCopy(values: Float32Array): Float32Array {
@@ -116,5 +122,14 @@ export function createThreadTeam(threads: number): ThreadTeam {
     await Promise.all(Array.from({ length: threads }, (_, thread) => send({ kind: 'polar', team, thread, size })))
     return matrix.slice()
   }
-  return { threads, addProduct, assign, polar, room, pause, linalg, close }
+  let own: ReturnType<typeof pursuer> | undefined
+  const pursue: ThreadTeam['pursue'] = async (task) => {
+    const { tokens, dictionary, k } = task
+    if (tokens * k * (dictionary.count + dictionary.width) < SMALL_PURSUIT) {
+      own ??= pursuer()
+      return own(task)
+    }
+    await Promise.all(Array.from({ length: Math.min(threads, tokens) }, () => send({ kind: 'pursuit', task })))
+  }
+  return { threads, pursue, addProduct, assign, polar, room, pause, linalg, close }
 }

@@ -3,10 +3,12 @@ import { WebAssembly } from '../../core/webassembly.js'
 import { polarFactor } from '../../kernels/dense/polar.js'
 import { joinTeam, TEAM_BYTES } from '../../kernels/dense/team.js'
 import { assignInPlace, createLinalg } from '../../kernels/linalg.js'
+import { pursuer } from '../../kernels/pursuit/index.js'
 import type { Job } from './jobWorkers.js'
 import { workTiles } from './team.js'
 
 const linalg = createLinalg()
+const pursue = pursuer()
 const solve = assignInPlace(workerData as WebAssembly.Memory)
 
 function work(job: Job): unknown {
@@ -17,6 +19,8 @@ function work(job: Job): unknown {
       return linalg.assign(job.scores, job.size, job.warm)
     case 'solve':
       return solve(job)
+    case 'pursuit':
+      return pursue(job.task)
     case 'polar': {
       const { team, thread, size } = job
       const instance = new WebAssembly.Instance(team.module, { env: { memory: team.memory } })

@@ -3,6 +3,7 @@
 export * from './assignment'
 export * from './gemm'
 export * from './product'
+export * from './pursuit'
 export * from './secular'
 export * from './vectors'
 

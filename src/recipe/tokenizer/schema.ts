@@ -10,7 +10,8 @@ import {
   textOrWord,
   when,
   word,
-} from '../language/schemaParts.js'
+} from '../../language/schemaParts.js'
+import { DEFAULT_K } from '../../steps/transplant/settings.js'
 
 const source = textOrWord('base, union, or the name of a model.', {
   base: 'The vocabulary of the base.',
@@ -61,6 +62,15 @@ const tokenChoice = object(
   'The source, with options.',
 )
 
+const subwordWeights = word(
+  {
+    even: 'All pieces count the same.',
+    first: 'The first piece counts most: weights n, n − 1, …, 1.',
+    last: 'The last piece counts most: weights 1, 2, …, n.',
+  },
+  { type: 'string', description: 'Which pieces count most.' },
+)
+
 const mapping = object(
   {
     source,
@@ -80,6 +90,39 @@ const mapping = object(
       minimum: 1,
       description: 'Pads the vocabulary to a multiple of this number.',
     },
+    missing: word(
+      {
+        omp: 'Sums of few rows that the models share, found by orthogonal matching pursuit in the embedding of the source.',
+        nearest: 'Weighted sums of the nearest rows that the models share.',
+        subword: 'The mean of the rows of the pieces into which the own tokenizer cuts the token.',
+        mean: 'The mean of all rows.',
+        zero: 'Zeros.',
+      },
+      {
+        description:
+          'Gives the result the vocabulary of the source, and says how rows of tokens that it lacks are made. Rows of tokens that it has are copied.',
+      },
+    ),
+    k: {
+      type: 'integer',
+      minimum: 1,
+      description: `For omp and nearest: the number of rows that are combined. Default: ${DEFAULT_K}.`,
+    },
+    nearest_weights: word(
+      {
+        distance: 'The nearest rows by distance, weighed by its inverse.',
+        cosine: 'The rows with the largest cosines, weighed by these.',
+        barycentric: 'Weights that sum to 1 and fit best.',
+        least_squares: 'Weights that fit best.',
+      },
+      { description: 'For nearest: how the rows are weighed. Default: distance.' },
+    ),
+    subword_weights: several(
+      'even, first, last, or a mapping',
+      'For subword: which pieces count most. Default: even.',
+      subwordWeights,
+      object({ embedding: subwordWeights, head: subwordWeights }, [], 'The weights for embeddings and for heads.'),
+    ),
   },
   ['source'],
   'A tokenizer with options.',

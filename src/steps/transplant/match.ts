@@ -1,0 +1,74 @@
+/** Which rows of a model a donor's tokens get. */
+import { type KeyedToken, keyedTokens } from '../../tokenizers/keys.js'
+import type { Tokenizer, TokenizerFiles } from '../../tokenizers/types.js'
+import { COPIED, FILLED, MADE } from './types.js'
+
+/** A model's vocabulary and the rows that it has. */
+export interface Side {
+  readonly name: string
+  readonly tokenizer: Tokenizer
+  readonly files: TokenizerFiles
+  readonly rows: number
+}
+
+export interface Matched {
+  /** Rows of the result. */
+  readonly rows: number
+  readonly runs: readonly number[]
+  readonly shared: { readonly donor: readonly number[]; readonly model: readonly number[] }
+  /** Tokens that the model lacks, by id. */
+  readonly made: readonly KeyedToken[]
+  /** Tokens that both the model and the embedding of the donor lack. */
+  readonly rowless: readonly string[]
+  /** Ids without a token, and rows that pad the vocabulary. */
+  readonly unnamed: number
+  /** Rows of the donor behind its last token. */
+  readonly dropped: number
+}
+
+/**
+ * Matches the donor's tokens with the model's by key. The result has a row for each of the donor's ids up to the largest. Several of
+ * the model's tokens may have one key: the one with the lowest id counts. `needsRows`: an approximation reads the donor's rows.
+ */
+export function matchTokens(model: Side, donor: Side, padTo: number, needsRows: boolean): Matched {
+  const own = new Map<string, number>()
+  for (const { key, id } of keyedTokens(model.tokenizer, model.files, model.name).tokens)
+    if (id < model.rows && !own.has(key)) own.set(key, id)
+  const byId = new Map<number, KeyedToken[]>()
+  for (const token of keyedTokens(donor.tokenizer, donor.files, donor.name).tokens)
+    byId.set(token.id, [...(byId.get(token.id) ?? []), token])
+  const rows = Math.ceil(donor.tokenizer.size / padTo) * padTo
+  const runs: number[] = []
+  const shared = { donor: [] as number[], model: [] as number[] }
+  const made: KeyedToken[] = []
+  const rowless: string[] = []
+  let unnamed = 0
+  for (let id = 0; id < rows; id++) {
+    const tokens = byId.get(id) ?? []
+    const row = tokens.map(({ key }) => own.get(key)).find((found) => found !== undefined)
+    const [token] = tokens
+    if (row !== undefined) {
+      addRun(runs, COPIED, row)
+      // A row that only the model has can't be compared with rows of the donor.
+      if (id < donor.rows) {
+        shared.donor.push(id)
+        shared.model.push(row)
+      }
+    } else if (!token) {
+      addRun(runs, FILLED, 0)
+      unnamed++
+    } else if (needsRows && id >= donor.rows) {
+      addRun(runs, FILLED, 0)
+      rowless.push(token.token)
+    } else addRun(runs, MADE, made.push(token) - 1)
+  }
+  const dropped = Math.max(0, donor.rows - donor.tokenizer.size)
+  return { rows, runs, shared, made, rowless, unnamed, dropped }
+}
+
+function addRun(runs: number[], source: number, row: number): void {
+  const last = runs.length - 3
+  const follows = source === FILLED || runs[last + 2]! + runs[last]! === row
+  if (last >= 0 && runs[last + 1] === source && follows) runs[last]!++
+  else runs.push(1, source, row)
+}
