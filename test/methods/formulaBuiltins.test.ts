@@ -1,21 +1,29 @@
-/** Built-in methods written as formulas give the built-ins' bytes. docs/formulas.md has these formulas. */
+/** Built-in methods written as formulas give the built-ins' bytes: those of docs/formulas.md, and more. */
+import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { parse } from 'yaml'
 import type { OutputDtype } from '../../src/core/dtypes.js'
 import type { Compute, Given, Tensor } from '../reference/numeric.js'
 import { type Case, mergeAll } from './harness.js'
-import { DTYPES, models, SHAPES } from './samples.js'
+import { models, SHAPES } from './samples.js'
+
+/** The formulas of the page, in its order. */
+const page = readFileSync(new URL('../../../docs/formulas.md', import.meta.url), 'utf8').split(
+  '## Methods as formulas',
+)[1]!
+const [LINEAR, TASK, MAGMAX_OF_TWO, NEARSWAP, TIES_OF_POSITIVE] = [...page.matchAll(/```yaml\n(.*?)```/gs)].map(
+  ([, text]) => (parse(text!) as { merge: { parameters: { formula: string } } }).merge.parameters.formula,
+) as [string, string, string, string, string]
 
 const DELTA = 'where(abs(delta) >= tensor_quantile(abs(delta), 1 - density), delta, 0)'
 const D = `w * ${DELTA}`
 const AGREES = `where(sum(${D}) >= 0, 1, -1) * ${D} > 0`
 /** `where(W == 0, 1, W)`: no model may agree. */
 const W = `sum(where(${AGREES}, w, 0))`
-export const TIES = `base + sum(where(${AGREES}, ${D}, 0)) / where(${W} == 0, 1, ${W})`
-const NEAR = 'clamp(t / max(abs(base - x[0]), 1e-6), 0, 1)'
-export const NEARSWAP = `${NEAR} * x[0] + (1 - ${NEAR}) * base`
+const TIES = `base + sum(where(${AGREES}, ${D}, 0)) / where(${W} == 0, 1, ${W})`
 const LARGEST = 'max(abs(delta))'
-export const MAGMAX =
+const MAGMAX =
   `base + lambda * where(abs(delta[0]) == ${LARGEST}, delta[0], ` +
   `where(abs(delta[1]) == ${LARGEST}, delta[1], delta[2]))`
 
@@ -24,32 +32,31 @@ interface Pair {
   readonly formula: string
   readonly count: number
   readonly settings: Partial<Given> & { readonly onBase?: boolean }
-  /** Parameters of the method that the formula does not have. */
-  readonly fixed?: Readonly<Record<string, unknown>>
 }
 
 const weights = [0.5, -0.3, 1.2]
 const PAIRS: readonly Pair[] = [
   { method: 'magmax', formula: MAGMAX, count: 3, settings: { parameters: { lambda: 0.7 } } },
+  { method: 'magmax', formula: MAGMAX_OF_TWO, count: 2, settings: { parameters: { lambda: 1 } } },
   { method: 'nearswap', formula: NEARSWAP, count: 1, settings: { parameters: { t: 0.004 } } },
   { method: 'ties', formula: TIES, count: 3, settings: { weights, parameters: { density: 0.3 } } },
-  { method: 'ties', formula: TIES, count: 3, settings: { parameters: { density: [0.5, 1, 0.07] } } },
+  { method: 'ties', formula: TIES_OF_POSITIVE, count: 3, settings: { parameters: { density: [0.5, 1, 0.07] } } },
   { method: 'ties', formula: TIES, count: 2, settings: { parameters: { density: 0 } } },
   {
     method: 'linear',
-    formula: 'sum((w / sum(w)) * x)',
+    formula: LINEAR,
     count: 3,
     settings: { weights: [0.2, 0.7, 1.3], onBase: false },
   },
   {
     method: 'linear',
-    formula: 'sum((w / sum(w)) * x)',
+    formula: LINEAR,
     count: 4,
     settings: { weights: [2, -0.5, 0, 1], onBase: false },
   },
   {
     method: 'task_arithmetic',
-    formula: 'base + sum(lambda * w * delta)',
+    formula: TASK,
     count: 3,
     settings: { weights, parameters: { lambda: 0.7 } },
   },
@@ -57,7 +64,11 @@ const PAIRS: readonly Pair[] = [
 ]
 
 /** Each method, and its formula after it. */
-const casesOf = (compute: Compute, change: (given: Given) => Given, shapes: typeof SHAPES): Case[] =>
+const casesOf = (
+  compute: Compute,
+  change: (given: Given) => Given,
+  shapes: Readonly<Record<string, readonly number[]>>,
+): Case[] =>
   PAIRS.flatMap(({ method, formula, count, settings }) => {
     const given = Object.entries(models(count, compute, settings, shapes)).map(
       ([name, one]) => [name, change(one)] as const,
@@ -78,15 +89,21 @@ async function assertEqualBytes(cases: readonly Case[], dtype: OutputDtype, outp
     )
 }
 
-for (const compute of ['float32', 'float64'] as const)
-  test(`in ${compute}: the same bytes from every dtype`, async () => {
-    for (const dtype of compute === 'float32' ? DTYPES : (['F64', 'F32'] as const))
-      await assertEqualBytes(
-        casesOf(compute, (given) => given, SHAPES),
-        dtype,
-        dtype,
-      )
-  })
+const SMALL = { 'model.layers.1.rows': [13, 101], odd: [4099] }
+
+for (const [compute, dtype, shapes] of [
+  ['float32', 'BF16', SHAPES],
+  ['float32', 'F32', SMALL],
+  ['float32', 'F16', SMALL],
+  ['float64', 'F64', SMALL],
+  ['float64', 'F32', SMALL],
+] as const)
+  test(`in ${compute} from ${dtype}: the same bytes`, () =>
+    assertEqualBytes(
+      casesOf(compute, (given) => given, shapes),
+      dtype,
+      dtype,
+    ))
 
 /** Few magnitudes, so that quantiles fall among equals; zeros of both signs, infinities that all share or not, NaN. */
 const SPECIAL = [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, -0, 0, 1e-42]

@@ -299,7 +299,11 @@ export function formula(given: Given): Tensor {
   const all = [...decoded(given), ...(given.base ? [baseOf(given)] : [])]
   for (let i = 0; i < out.length; i++) {
     const value = 'one' in result ? round(result.one) : result.each[i]!
-    const shared = Number.isNaN(value) && all.length > 1 && all.every((x) => Object.is(x[i], all[0]![i]))
+    const shared =
+      Number.isNaN(value) &&
+      !Number.isFinite(all[0]![i]!) &&
+      all.length > 1 &&
+      all.every((x) => Object.is(x[i], all[0]![i]))
     out[i] = shared ? all[0]![i]! : value
   }
   return out

@@ -14,9 +14,12 @@ interface Placed {
 
 /** The span of a part of a string: offset of its first character, and its length. */
 export function partSpan(span: Span, value: string, { offset, length }: { offset: number; length: number }): Span {
-  const placed = read(span.origin.text.slice(span.start, span.end))
   // The last line breaks of a block depend on its header, and no error is there.
-  if (placed.text.replace(/\n+$/, '') !== value.replace(/\n+$/, '') || value === '') return span
+  const wanted = value.replace(/\n+$/, '')
+  const placed = readings(span.origin.text.slice(span.start, span.end)).find(
+    ({ text }) => wanted !== '' && text.replace(/\n+$/, '') === wanted,
+  )
+  if (!placed) return span
   const { starts, ends } = placed
   const count = starts.length
   const start = offset < count ? starts[offset]! : ends[count - 1]!
@@ -25,11 +28,15 @@ export function partSpan(span: Span, value: string, { offset, length }: { offset
   return { ...span, start: span.start + start, end: span.start + Math.max(end, start + 1) }
 }
 
-function read(written: string): Placed {
+/** An indent in the header of a block is relative to what is around it, which is not known here. */
+const MOST_INDENT = 9
+
+/** What a scalar may be. Only one reading gives its string. */
+function readings(written: string): Placed[] {
   const first = written[0]
-  if (first === '|' || first === '>') return readBlock(written, first === '>')
-  const quoted = first === '"' || first === "'"
-  return readFlow(written, quoted ? first : undefined)
+  if (first !== '|' && first !== '>') return [readFlow(written, first === '"' || first === "'" ? first : undefined)]
+  const explicit = /^[|>][-+]?[1-9]/.test(written)
+  return Array.from({ length: explicit ? MOST_INDENT + 1 : 1 }, (_, less) => readBlock(written, first === '>', less))
 }
 
 function add(to: Placed, text: string, start: number, end: number): void {
@@ -110,8 +117,8 @@ function escaped(placed: Placed, written: string, at: number): number {
   return end
 }
 
-/** A literal or folded block, which begins with its header. */
-function readBlock(written: string, folded: boolean): Placed {
+/** A literal or folded block, which begins with its header. Its text is indented by `less` less than its leftmost line. */
+function readBlock(written: string, folded: boolean, less: number): Placed {
   const placed: Placed = { text: '', starts: [], ends: [] }
   const header = /^[|>][-+1-9]*[ \t]*(?:#[^\n]*)?\r?\n/.exec(written)
   if (!header) return placed
@@ -122,10 +129,8 @@ function readBlock(written: string, folded: boolean): Placed {
     lines.push({ text: written.slice(at, end).replace(/\r$/, ''), at })
     at = end + 1
   }
-  // An indent in the header is relative to the mapping around it: what the first line has is right wherever it is checked.
-  const indent = Math.min(
-    ...lines.filter(({ text }) => text.trim() !== '').map(({ text }) => /^ */.exec(text)![0].length),
-  )
+  const own = lines.filter(({ text }) => text.trim() !== '').map(({ text }) => /^ */.exec(text)![0].length)
+  const indent = Math.max(0, own.reduce((least, one) => Math.min(least, one), Number.POSITIVE_INFINITY) - less)
   let breaks = 0
   let before: string | undefined
   for (const { text, at } of lines) {
