@@ -7,6 +7,7 @@ export const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   validate: async () => (await import('./validate.js')).validate,
   plan: async () => (await import('./plan.js')).plan,
   run: async () => (await import('./run.js')).run,
+  search: async () => (await import('./search.js')).search,
   verify: async () => (await import('./proof/verify.js')).verify,
   sign: async () => (await import('./proof/sign.js')).sign,
   report: async () => (await import('./proof/report.js')).report,

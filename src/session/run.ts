@@ -177,7 +177,7 @@ async function runPaced(given: Prepared, options: RunOptions, internals: RunInte
     options.listen?.(event)
   }
   const notice = (message: string): void => listen({ kind: 'notice', message })
-  for (const message of notesOf(plan, options)) notice(message)
+  for (const message of notesOf(prepared, options)) notice(message)
   await settleOutputs(plan, bindings)
   const heads: HubHeads = new Map()
   const paths = plannedPaths(plan, bindings.outputs, recipe, { heads, notice, signal: options.signal })
@@ -282,8 +282,13 @@ async function describeAll(
   })
 }
 
+/** For a recipe with a search. */
+const OWN_VALUES =
+  'the recipe has a search: this run uses the values that stand in the recipe; terge search varies them'
+
 /** What of its options a run does not do. */
-const notesOf = (plan: Plan, { commands, work }: RunOptions): string[] => [
+const notesOf = ({ plan, recipe }: Prepared, { commands, work }: RunOptions): string[] => [
+  ...(recipe.search ? [OWN_VALUES] : []),
   ...(commands === 'skip' ? (plan.checks ?? []) : []).map(
     ({ step }) => `${step} is not checked: this run skips commands`,
   ),

@@ -43,6 +43,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   inspect: ['filter', 'layout', 'layouts', 'json'],
   diff: ['filter', 'all', 'exit-code', 'json'],
   lock: ['set', 'threads', 'json', 'format'],
+  search: ['output', 'set', 'threads', 'memory', 'resume', 'force', 'allow-commands', 'work', 'no-sync', 'json'],
   verify: ['reproduce', 'key', 'json'],
   sign: ['key', 'ignore', 'attest', 'force', 'json'],
   report: ['output', 'force', 'format', 'spec-version', 'timestamp', 'json'],

@@ -11,7 +11,7 @@ import { toJson } from '../../ui/text.js'
 import { commandLine } from './commandLine.js'
 import { chosenFormat, digestsFlag } from './flags.js'
 import { given } from './options.js'
-import { complain, print } from './print.js'
+import { complain, print, remark } from './print.js'
 import { interruptible, isInterruption } from './signals.js'
 
 export interface RunFlags {
@@ -57,6 +57,8 @@ export async function showPlan(
 ): Promise<void> {
   const { planDownloads, viewPlan } = await import('../../index.js')
   complain(prepared.diagnostics)
+  if (prepared.recipe.search)
+    remark('the recipe has a search: this plan uses the values that stand in the recipe; terge search varies them')
   const downloads = await planDownloads(prepared, given({ disk: flags.disk }))
   const view = viewPlan(prepared.plan, { threads: threadsOf(flags), ...given({ memory: flags.memory, downloads }) })
   print(formatPlan(prepared.plan, format, view, widthOf(process.stdout)))

@@ -31,6 +31,10 @@ export const complain = (diagnostics: readonly Diagnostic[]): void => {
   for (const diagnostic of diagnostics) process.stderr.write(`${diagnosticText(diagnostic, inColour, width)}\n`)
 }
 
+/** Prints what the user should know and that is not wrong, to standard error. With `--json`, as the event of a run. */
+export const remark = (message: string): void =>
+  void process.stderr.write(inJson ? `${toJson({ kind: 'notice', message }, 0)}\n` : `note: ${message}\n`)
+
 /**
  * Ignores errors of standard output and standard error after their reader has gone (`terge … | head`, a closed terminal): the work
  * continues, or cleans up. Any other write error ends the process with exit code 1.

@@ -121,7 +121,7 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, 
 }
 
 /** What fits the terminal now: it can change its size. */
-function lookOf(stream: NodeJS.WriteStream, inColour: boolean): () => Look {
+export function lookOf(stream: NodeJS.WriteStream, inColour: boolean): () => Look {
   const unicode = showsUnicode(process.env)
   return () => {
     // listr2 cuts lines at the width of standard output, which need not be a terminal.
