@@ -113,6 +113,7 @@ test('the package holds what a user needs and nothing else', () => {
     'schemas/lineage.v1.schema.json',
     'schemas/lineage.v2.schema.json',
     'schemas/difference.v1.schema.json',
+    'schemas/trials.v1.schema.json',
     'recipes/quickstart/NOTICE.md',
     'LICENSE',
     'README.md',

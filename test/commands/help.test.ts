@@ -94,7 +94,7 @@ test('every form of help lists the commands', async () => {
   ])
   assert.is(code, 0)
   for (const id of Object.keys(FLAGS)) assert.match(out, new RegExp(`^  ${id} +\\S`, 'm'))
-  const order = ['init', 'validate', 'plan', 'run', 'verify', 'sign', 'report']
+  const order = ['init', 'validate', 'plan', 'run', 'search', 'verify', 'sign', 'report']
   const listed = [...out.split('\nCOMMANDS\n')[1]!.matchAll(/^ {2}([a-z]+) /gm)].map(([, id]) => id)
   assert.equal(listed.slice(0, order.length), order)
   assert.equal([...listed].sort(), Object.keys(FLAGS).sort())

@@ -1,4 +1,5 @@
 /** Reads the `search` of a recipe. */
+import { isDeepStrictEqual } from 'node:util'
 import { quote } from '../../core/suggest.js'
 import {
   booleanOf,
@@ -31,8 +32,9 @@ export function readSearch(root: Cursor, report: Report): Search | undefined {
   const evaluate = readEvaluate(get(at, 'evaluate'))
   const trials = numberOf(get(at, 'trials'))
   const patience = numberOf(get(at, 'patience'))
-  if (evaluate && has(root, 'evaluate'))
-    report.error('contradiction', 'the recipe has evaluate twice', evaluate.at, {
+  const top = readEvaluate(get(root, 'evaluate'))
+  if (evaluate && top && !isDeepStrictEqual({ ...evaluate, at: 0 }, { ...top, at: 0 }))
+    report.error('contradiction', 'the recipe has two commands that evaluate', evaluate.at, {
       part: 'key',
       hint: 'remove it here, or at the top of the recipe',
     })
