@@ -41,6 +41,7 @@ const PLACES = [
   ['`extract.lora`', schema.$defs.extract.properties.lora],
   ['`output`, or one of `outputs`', schema.$defs.output],
   ['`evaluate`', schema.$defs.evaluate],
+  ['`search`', schema.properties.search],
 ]
 
 export const keyReference = () =>

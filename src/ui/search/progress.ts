@@ -38,7 +38,7 @@ export const beginLine = ({ method, parameters, trials, parallel, done }: Extrac
   `${parallel > 1 ? `, ${parallel} at the same time` : ''}${done > 0 ? `; ${done} recorded before` : ''}`
 
 /** `trial 7 (8 of 60): score 0.81 (accuracy 0.81), the best so far; math 0.7, code 0.4`. */
-export function trialText({ trial, done, best }: Extract<SearchEvent, { kind: 'trial' }>, trials: number): string {
+function trialText({ trial, done, best }: Extract<SearchEvent, { kind: 'trial' }>, trials: number): string {
   const head = `trial ${trial.trial} (${done} of ${trials})`
   if (trial.score === undefined)
     return `${head} failed: ${printable(trial.reason ?? '').split('\n')[0]}; ${valuesText(trial)}`
