@@ -97,6 +97,15 @@ export async function readLineage(file: string): Promise<ReadLineage> {
   return { file, lineage, digest: sha256OfBytes(bytes) }
 }
 
+/** Whether a file can be a lineage: those can have any name but the names of weights and their index. */
+const isNoWeights = (base: string): boolean => withoutExtension(base) === base && !isIndex(base)
+
+/** Whether a file can be a lineage and can be another thing that somebody signed: its name does not say. */
+export const isOfAnyKind = (given: string): boolean => {
+  const { base } = path.parse(given)
+  return isNoWeights(base) && !/(^|\.)lineage\.json$/.test(base)
+}
+
 /**
  * Finds and reads the lineage of what the user gives: a lineage, an output folder or a checkpoint file. Errors:
  * `missing-lineage`, and those of `readLineage`.
@@ -111,8 +120,7 @@ export async function findLineage(given: string): Promise<ReadLineage> {
   const { base, name, dir } = path.parse(given)
   const entry = await stat(given).catch(() => undefined)
   if (entry?.isDirectory()) return readLineage(await lineageIn(given))
-  // A lineage can have any name; weights and their index have the names of containers.
-  if (withoutExtension(base) === base && !isIndex(base)) return readLineage(given)
+  if (isNoWeights(base)) return readLineage(given)
   const beside = path.join(dir, `${name}.lineage.json`)
   if (await exists(beside)) return readLineage(beside)
   if (!entry?.isFile()) return readLineage(given)

@@ -4,7 +4,7 @@ import { type Diagnostic, Fault, fault } from '../core/diagnostics.js'
 import { openSums, type Sums } from '../execute/hashing/sums.js'
 import { withPace } from '../execute/paced.js'
 import { checkFiles } from '../lineage/checkFiles.js'
-import { findLineage, sha256 } from '../lineage/disk.js'
+import { findLineage, isOfAnyKind, sha256 } from '../lineage/disk.js'
 import { compareLock } from '../lineage/lockedLineage.js'
 import type { Lineage } from '../lineage/types.js'
 import { kindOf } from '../steps/index.js'
@@ -89,7 +89,9 @@ async function verifyPaced(given: string, options: VerifyOptions & { readonly su
     ...(signature.attested === undefined ? {} : { attested: signature.attested }),
   }
   const found = await findLineage(given).catch((error: unknown) => {
-    const isMissing = error instanceof Fault && error.diagnostics.every(({ code }) => code === 'missing-lineage')
+    // A signed file need not be one that terge knows.
+    const none = isOfAnyKind(given) ? ['missing-lineage', 'bad-lineage'] : ['missing-lineage']
+    const isMissing = error instanceof Fault && error.diagnostics.every(({ code }) => none.includes(code))
     if (!signature || !isMissing || options.reproduce) throw error
     return undefined
   })

@@ -1,6 +1,7 @@
 /** Sigstore bundles with a DSSE envelope: reading, writing, signing, checking. */
 import { createPublicKey, sign, verify } from 'node:crypto'
 import { Fault, fault } from '../core/diagnostics.js'
+import { firstSignedBytes, isFirst } from './first.js'
 import { checked, detailsOf, hintOf, pemOf, type SigningKey } from './keys.js'
 import type { Bundle, Envelope, KeyMaterial } from './types.js'
 
@@ -54,7 +55,7 @@ export function checkedPayload({ envelope, material }: Bundle, key: SigningKey, 
     throw otherSigner(shown, 'was made with another key than the one given (it names the public key)', other)
   if (pem !== undefined && pemOf(keyIn(pem, shown).key) !== pemOf(key.key))
     throw otherSigner(shown, 'was made with another key than the one given (it holds the public key)', other)
-  if (details !== undefined && details !== detailsOf(key))
+  if (details !== undefined && details !== detailsOf(key) && !isFirst(envelope.payload))
     throw refused(shown, `names the algorithm ${JSON.stringify(details)}, but the key's is ${detailsOf(key)}`)
   return verified(envelope, key, shown)
 }
@@ -63,8 +64,10 @@ export function checkedPayload({ envelope, material }: Bundle, key: SigningKey, 
 export function verified(envelope: Envelope, { key, hash }: SigningKey, shown: string): Buffer {
   if (envelope.payloadType !== IN_TOTO)
     throw refused(shown, `the payload type is ${JSON.stringify(envelope.payloadType)}, not ${IN_TOTO}`)
-  const isRight = envelope.signature.length > 0 && isSigned(envelope, key, hash)
-  if (isRight) return envelope.payload
+  if (isSigned(signedBytes(envelope), envelope, key, hash)) return envelope.payload
+  // Version 0.2 signed other bytes, with SHA-256 for every key.
+  if (isFirst(envelope.payload) && isSigned(firstSignedBytes(envelope), envelope, key, 'sha256'))
+    return envelope.payload
   throw refused(
     shown,
     'the signature does not fit the key and the signed statement',
@@ -72,9 +75,10 @@ export function verified(envelope: Envelope, { key, hash }: SigningKey, shown: s
   )
 }
 
-function isSigned(envelope: Envelope, key: SigningKey['key'], hash: string): boolean {
+function isSigned(bytes: Buffer, { signature }: Envelope, key: SigningKey['key'], hash: string): boolean {
+  if (signature.length === 0) return false
   try {
-    return verify(hash, signedBytes(envelope), { key, dsaEncoding: 'der' }, envelope.signature)
+    return verify(hash, bytes, { key, dsaEncoding: 'der' }, signature)
   } catch {
     return false
   }

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto'
 import { quote } from '../core/suggest.js'
 import { refused } from './bundle.js'
+import { FIRST_PREDICATE, isFirst } from './first.js'
 import type { HashName, Manifest, Resource, Serialization } from './types.js'
 
 const STATEMENT = 'https://in-toto.io/Statement/v1'
@@ -73,6 +74,7 @@ function parsed(payload: Buffer): Fields | undefined {
 
 /** Reads the signed list of files. Error: `bad-signature`. */
 export function parseManifest(payload: Buffer, shown: string): Manifest {
+  if (isFirst(payload)) return firstManifest(payload, shown)
   const { predicate, subjects } = predicateIn(payload, PREDICATE, shown)
   if (subjects.length !== 1)
     throw refused(shown, `the signed statement has ${subjects.length} subjects, and must have one`)
@@ -85,15 +87,32 @@ export function parseManifest(payload: Buffer, shown: string): Manifest {
       'a signature of no file says nothing: sign the model',
     )
   const resources = listed.map((value) => resourceOf(value, serialization, shown))
+  refuseTwice(resources, shown)
+  const { digest } = subjects[0]!
+  const root = isFields(digest) ? digest.sha256 : undefined
+  if (root !== rootOf(resources))
+    throw refused(shown, 'the digest of the subject is not that of the listed files: the manifest is inconsistent')
+  return { serialization, resources }
+}
+
+function refuseTwice(resources: readonly Resource[], shown: string): void {
   const names = new Set<string>()
   for (const { name } of resources) {
     if (names.has(name)) throw refused(shown, `the signed manifest lists the file ${quote(name)} twice`)
     names.add(name)
   }
-  const { digest } = subjects[0]!
-  const root = isFields(digest) ? digest.sha256 : undefined
-  if (root !== rootOf(resources))
-    throw refused(shown, 'the digest of the subject is not that of the listed files: the manifest is inconsistent')
+}
+
+/** Version 0.2 lists the files as subjects, always as whole files with SHA-256. */
+function firstManifest(payload: Buffer, shown: string): Manifest {
+  const serialization: Serialization = { method: 'files', hash: 'sha256', allowSymlinks: false, ignored: [] }
+  const { subjects } = predicateIn(payload, FIRST_PREDICATE, shown)
+  const resources = subjects.map(({ name, digest }) => {
+    const sha256 = isFields(digest) ? digest.sha256 : undefined
+    return resourceOf({ name, algorithm: 'sha256', digest: sha256 }, serialization, shown)
+  })
+  if (resources.length === 0) throw refused(shown, 'the signed statement lists no file')
+  refuseTwice(resources, shown)
   return { serialization, resources }
 }
 

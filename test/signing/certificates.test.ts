@@ -1,9 +1,10 @@
 /** Signatures with certificates: what OpenSSL and the standard's tool said of each is in test/fixtures/signing/README.md. */
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, copyFileSync, cpSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { verify } from '../../src/index.js'
+import { firstSignedBytes } from '../../src/signing/first.js'
 import { inFolder } from '../support/files.js'
 import { fixture } from '../support/terge.js'
 
@@ -42,6 +43,30 @@ test('conditions that only OpenSSL checks, and bytes that are more than a certif
   }
   assert.match(await told('good', 'ca.pem', longer), /holds a certificate that cannot be read/)
 })
+
+test('bundles of version 0.2, with files as subjects', () =>
+  inFolder(async (folder) => {
+    const model = path.join(folder, 'm')
+    cpSync(fixture('signing/version-0.2'), model, { recursive: true })
+    const certificate = fixture('signing/version-0.2-ca.pem')
+    const messages = async (): Promise<string> =>
+      (await verify(model, { certificate })).problems.map(({ message }) => message).join('\n')
+    assert.is(await messages(), '')
+    appendFileSync(path.join(model, 'signme-2'), 'more')
+    writeFileSync(path.join(model, 'new'), '')
+    assert.match(await messages(), /'new' is not in the signed list.*\n'signme-2' differs from the file/)
+    const bundle = JSON.parse(readFileSync(path.join(model, 'model.sig'), 'utf8'))
+    const payload = Buffer.from(bundle.dsseEnvelope.payload, 'base64').toString('utf8').replace('signme-2', 'signme-3')
+    bundle.dsseEnvelope.payload = Buffer.from(payload).toString('base64')
+    writeFileSync(path.join(model, 'model.sig'), JSON.stringify(bundle))
+    assert.match(await messages(), /the signature does not fit/)
+
+    // As Python 3.11 printed them: repr(b'…').
+    const signed = (text: string): string =>
+      firstSignedBytes({ payloadType: 'x', payload: Buffer.from(text, 'latin1') }).toString()
+    assert.is(signed("it's \\ \n\x00\xe9~"), 'DSSEV1 1 x 11 b"it\'s \\\\ \\n\\x00\\xe9~"')
+    assert.is(signed('\'"'), "DSSEV1 1 x 2 b'\\'\"'")
+  }))
 
 test('a changed payload, and a certificate that signed something else', async () => {
   const edited = (text: string): string => {

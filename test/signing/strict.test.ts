@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Fault, sign } from '../../src/index.js'
+import { type Fault, sign, verify } from '../../src/index.js'
 import { checkedPayload, parseBundle, signedBundle } from '../../src/signing/bundle.js'
 import { checkFiles } from '../../src/signing/check.js'
 import { detailsOf, pemOf, privateKeyOf } from '../../src/signing/keys.js'
@@ -102,6 +102,34 @@ test('paths that are ignored: in their shortest form, and inside of the model', 
     assert.match(await check(['.']), /config\.json' is missing/)
     const empty = statementOf('m', { serialization: { ...manifest.serialization }, resources: [] })
     assert.throws(() => parseManifest(Buffer.from(empty), 'm'), /no list of files/)
+  }))
+
+test('files of any kind are signed and checked, and need no lineage', () =>
+  inFolder(async (folder) => {
+    const [signing, known, model] = ['key.pem', 'pub.pem', 'model.gguf'].map((name) => path.join(folder, name))
+    writeFileSync(signing!, key.key.export({ type: 'sec1', format: 'pem' }))
+    writeFileSync(known!, pemOf(key.key))
+    writeFileSync(model!, 'GGUF')
+    const { path: place, text } = await sign(model!, { key: signing! })
+    writeFileSync(place, text)
+    const { ok, lineage, signed } = await verify(model!, { key: known! })
+    assert.equal([ok, lineage, signed], [true, false, true])
+    writeFileSync(model!, '{}')
+    assert.equal(
+      (await verify(model!, { key: known! })).problems.map(({ code }) => code),
+      ['signed-files'],
+    )
+    // A file that says that it is a lineage has to be one.
+    writeFileSync(path.join(folder, 'model.lineage.json'), '{}')
+    writeFileSync(path.join(folder, 'model.safetensors'), '')
+    await sign(path.join(folder, 'model.safetensors'), { key: signing! }).then((made) =>
+      writeFileSync(made.path, made.text),
+    )
+    const code = await verify(path.join(folder, 'model.safetensors'), { key: known! }).then(
+      () => '',
+      (error: Fault) => error.diagnostics[0]!.code,
+    )
+    assert.is(code, 'bad-lineage')
   }))
 
 test.run()
