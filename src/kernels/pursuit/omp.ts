@@ -15,9 +15,9 @@ const SPENT = 1e-6
 /** As a share of the square: from here on, the norm of the residual is computed from the residual. */
 const NEAR = 1e-3
 /** Changes of weights that are not applied may change no product by more than this share of the largest one. */
-const LAG = 0.06
+const LAG = 0.08
 /** More rows than these are not compared one by one. */
-const CROWD = 48
+const CROWD = 200
 /** As a share of the largest product that is possible: below, there is none. */
 const NOTHING = 1e-14
 

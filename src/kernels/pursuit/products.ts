@@ -51,8 +51,8 @@ export function productsOf(space: Space, dictionary: Dictionary, gram: Gram, fit
   const applied = new Float64Array(k)
   const grams = Array.from({ length: k + 1 }, (_, place) => space.gramRow(place))
   const longest = longestOf(dictionary)
-  /** Additions to the products so far. */
-  let updates = 0
+  /** The most that rounding in additions to the products can have made so far. */
+  let drift = 0
   const lagOf = (place: number): number => Math.abs(weights[place]! - applied[place]!) * gram.peaks[chosen[place]!]!
   const lag = (): number => {
     let sum = 0
@@ -67,8 +67,10 @@ export function productsOf(space: Space, dictionary: Dictionary, gram: Gram, fit
   const apply = (place: number): boolean => {
     const change = Math.fround(weights[place]! - applied[place]!)
     if (change === 0) return false
+    const before = largest()
     kernels.addScaled(productsAt, space.gramAt(place), -change, blocks, peaksAt)
-    updates++
+    // Each number is rounded twice: what is added, and the sum.
+    drift += ULP * (2 * largest() + before)
     applied[place] = applied[place]! + change
     return true
   }
@@ -85,7 +87,7 @@ export function productsOf(space: Space, dictionary: Dictionary, gram: Gram, fit
       products.fill(Number.NaN)
       products.set(own)
       for (let atom = 0; atom < count; atom++) if (!(squares[atom]! > 0)) products[atom] = Number.NaN
-      updates = 0
+      drift = 0
       kernels.addScaled(productsAt, productsAt, 0, blocks, peaksAt)
     },
     gramOf(atom) {
@@ -102,7 +104,7 @@ export function productsOf(space: Space, dictionary: Dictionary, gram: Gram, fit
     rounding(norm) {
       let sum = 0
       for (let i = 0; i < chosen.length; i++) sum += Math.abs(weights[i]!)
-      return (260 + width / 256 + 2 * updates) * ULP * longest * (norm + longest * sum)
+      return drift + (260 + width / 256) * ULP * longest * (norm + longest * sum)
     },
     above: (least) => above(space, least),
     corrected(candidates, error) {

@@ -230,7 +230,7 @@ function tensorOf(planned: Planned): SideTensor {
   }
 }
 
-const STEP_MADE: ReadonlySet<string | undefined> = new Set([undefined, 'aligned', 'repaired', 'zipped'])
+const STEP_MADE: ReadonlySet<string | undefined> = new Set([undefined, 'aligned', 'repaired', 'zipped', 'transplanted'])
 
 function tensorFacts({ plan, making, work, tensor, unit }: Planned, named: Renames): Facts {
   const { name, dtype, shape, expr, quantized, reason } = tensor
