@@ -131,10 +131,8 @@ function readRange(at: Cursor, report: Report): Range | undefined {
     report.error('bad-value', message, path, { hint })
     return undefined
   }
-  if (low === undefined || high === undefined) {
-    const isBroken = itemsOf(place).every(({ node }) => node.kind === 'scalar' && typeof node.value === 'number')
-    return isBroken ? refuse('a range must have two finite numbers') : undefined
-  }
+  // The schema has reported what is not a finite number.
+  if (low === undefined || high === undefined) return undefined
   if (low >= high)
     return refuse(`the range from ${low} to ${high} is empty`, place.path, 'write [low, high], with low below high')
   const [log, integer] = [booleanOf(get(at, 'log')) ?? false, booleanOf(get(at, 'integer')) ?? false]
