@@ -48,6 +48,7 @@ export const ERROR_CODES = [
   'bad-lineage',
   'bad-lock',
   'bad-metadata',
+  'bad-mixture',
   'bad-model',
   'bad-name',
   'bad-onnx',

@@ -17,6 +17,9 @@ export const COPY_REASONS = {
   zipped: 'zipped',
   transplanted: 'rows of another vocabulary',
   'saved-whole': 'saved in full in the adapter',
+  mixture: 'from the base of a mixture',
+  expert: 'an expert of a mixture',
+  router: 'a router of a mixture',
 } as const
 
 /** Why a tensor of an output is copied and not merged. `COPY_REASONS` has the text for people. */
@@ -37,6 +40,9 @@ export const REASONS_OF_VERSION_1: Readonly<Record<CopyReason, string>> = {
   zipped: 'zipped',
   transplanted: 'rows of another vocabulary',
   'saved-whole': 'saved whole beside the adapter',
+  mixture: 'from the base of a mixture',
+  expert: 'an expert of a mixture',
+  router: 'a router of a mixture',
 }
 
 export const ABSENT_REASONS = {

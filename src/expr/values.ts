@@ -68,14 +68,17 @@ export interface Value {
   readonly sizes?: Readonly<Record<string, number>>
   /** For a model with another model's vocabulary: that vocabulary, and its token ids. */
   readonly vocabulary?: ResultVocabulary
+  /** For a mixture of experts and its results: what config.json says of a network of another kind. `undefined` removes a key. */
+  readonly network?: Readonly<Record<string, unknown>>
   /** The quantization method in the model's configuration, if any. */
   readonly quantization?: string
   /** Why its quantized weights can't be computed with. */
   readonly refusal?: QuantizationRefusal
 }
 
-/** For results of a model, a stack or a zip with the same layers. */
-export const stackedLike = ({ layers, sizes }: Value): Pick<Value, 'layers' | 'sizes'> => ({
+/** For results of a model, a stack, a zip or a mixture with the same layers. */
+export const stackedLike = ({ layers, sizes, network }: Value): Pick<Value, 'layers' | 'sizes' | 'network'> => ({
   ...(layers ? { layers } : {}),
   ...(sizes ? { sizes } : {}),
+  ...(network ? { network } : {}),
 })

@@ -57,6 +57,7 @@ export type Compute = 'f32' | 'f64'
  *   number of columns, then an input each for every column.
  * median, magmax, consensus, changed, fisher, nearswap: see the methods and assembly/combine/elementwise.ts; pcb: assembly/sparse/pcb.ts.
  * hadamard, normedRows, normedColumns: what adapters need, see assembly/combine/adapted.ts.
+ * noised: random numbers added, block by block, see assembly/combine/noise.ts.
  * quotients: elements divided by numbers of a table, see assembly/sums/quantize.ts.
  * trimmed_, dropped_, ranked_sum and _elect, sce, choose: see assembly/sparse/sparse.ts, ranked.ts, sce.ts, fusion.ts.
  * formula: a compiled formula, see formula.ts.
@@ -87,6 +88,7 @@ export type MapKernel =
   | 'normedRows'
   | 'normedColumns'
   | 'formula'
+  | 'noised'
 /**
  * dots: for inputs a and b, sums += [a·a, b·b, a·b], accumulated in float64: within each chunk element i goes to
  * lane i mod 4, the chunk's sum is (lane 0 + lane 2) + (lane 1 + lane 3), and is added to what the sums hold.

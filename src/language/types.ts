@@ -107,6 +107,8 @@ export interface RecipeHead {
   readonly outputs: readonly { readonly path: string; readonly from: string; readonly evaluate?: Evaluate }[]
   readonly compute: 'float32' | 'float64'
   readonly seed: number
+  /** How the vocabulary of the result is made, if it changes. */
+  readonly tokenizer?: object | undefined
   /** The place of a node, of its key, or of a part of a string, for errors that planning finds. */
   readonly placeOf: (path: Path, part?: 'key' | 'value', within?: Within) => Place
   /** Whether it was converted from a mergekit configuration. */

@@ -4,6 +4,7 @@ import type { Json } from '../core/json/shape.js'
 import type { Expr, FactorExpr, Merged, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, isSmallTree } from '../expr/walk.js'
 import { isAdapted } from '../methods/adapted.js'
+import { isNoise } from '../methods/noise.js'
 import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
 import type { Plan } from '../plan/types.js'
@@ -106,6 +107,7 @@ function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined 
   const { plan, kinds } = at
   const aligned = before(expr)
   if (aligned) return step(at, kinds.get(owner(at, expr)) ?? 'computed', [aligned], tensor)
+  if (expr.kind === 'merge' && isNoise(expr.method)) return noised(at, expr, tensor)
   if (expr.kind === 'merge') return isAdapted(expr.method) ? adapted(at, expr, tensor) : merge(at, expr, tensor)
   if (expr.kind === 'lora') {
     const { rank, scale } = expr
@@ -167,6 +169,12 @@ const adapted = (at: Making, expr: MergeExpr, tensor: string): LineageMerge => (
   parameters: { ...(expr.parameters as Readonly<Record<string, Json>>) },
   ...(expr.base ? { base: source(at, owner(at, expr.base), expr.base, tensor, null) } : {}),
 })
+
+/** A tensor with noise: how much of it, and not the numbers that choose it. */
+function noised(at: Making, expr: MergeExpr, tensor: string): LineageMerge {
+  const { stream: _, length: __, ...parameters } = expr.parameters as Readonly<Record<string, Json>>
+  return { ...step(at, expr.method, expr.inputs, tensor), parameters }
+}
 
 function merge(at: Making, expr: MergeExpr, tensor: string): LineageMerge {
   const { scopes, bases } = at

@@ -9,6 +9,7 @@ import { modelStock } from './averages/model_stock.js'
 import { nearswap } from './averages/nearswap.js'
 import { passthrough } from './averages/passthrough.js'
 import { formula } from './formula/formula.js'
+import { noisePasses } from './noise.js'
 import { quantizerPasses } from './quantize.js'
 import { ace } from './singular/ace.js'
 import { cart } from './singular/cart.js'
@@ -144,7 +145,7 @@ export function allParameters({ parameters, around = [] }: Method): readonly Par
 
 /** The passes over a tensor: those of a method, of what quantizes a result, or of an adapter's change. */
 export function passesBy(name: string): (settings: TensorSettings) => Passes {
-  const passes = quantizerPasses(name) ?? adaptedPasses(name) ?? byName.get(name)?.passes
+  const passes = quantizerPasses(name) ?? adaptedPasses(name) ?? noisePasses(name) ?? byName.get(name)?.passes
   if (!passes) throw new Error(`internal: method ${name} is not in the registry`)
   return passes
 }

@@ -27,13 +27,18 @@ import type { Plan } from './types.js'
 /** Warnings that terge skips for mergekit configurations: their authors rely on this behaviour. */
 const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
 
+/** For recipes whose steps have no prompts. */
+function noIds(step: string): never {
+  throw new Error(`internal: the prompts of ${step} were not cut into tokens`)
+}
+
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
  *
  * `stored` has every model in `modelsOf(recipe)`. `files` has the `TOKENIZER_FILES` of every model in
  * `tokenizersNeeded`. `whole`: the recipe that `recipe` is a part of; it decides which model's tensor names are used.
  * `rankOf`: ranks that a survey of the tensors found. Without it, ranks by energy are upper bounds.
- * `encoders`: of the models whose texts steps cut. The plan is absent if there are errors.
+ * `encoders`: of the models whose texts steps cut. `idsOf`: tokens of prompts. The plan is absent if there are errors.
  */
 export function planRecipe(
   recipe: Recipe,
@@ -43,6 +48,7 @@ export function planRecipe(
   twins: Twins = new Map(),
   rankOf: PlanContext['rankOf'] = () => undefined,
   encoders: PlanContext['encoders'] = new Map(),
+  idsOf: PlanContext['idsOf'] = noIds,
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const failed = () => ({ diagnostics: faults.list })
@@ -65,7 +71,7 @@ export function planRecipe(
   const planned = planSteps(
     recipe,
     values,
-    { adapters, wrong, rankOf, tokenizers: files, encoders },
+    { adapters, wrong, rankOf, tokenizers: files, encoders, idsOf },
     configOf,
     { twins, split },
     faults,

@@ -31,7 +31,7 @@ export function planSteps(
     adapters,
     wrong,
     ...given
-  }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf' | 'tokenizers' | 'encoders'>,
+  }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf' | 'tokenizers' | 'encoders' | 'idsOf'>,
   configOf: (model: string) => Config | undefined,
   complete: Parameters<typeof tiedValues>[4],
   faults: Faults,

@@ -34,6 +34,7 @@ import { differentTerms } from './history/records.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './importing/mergekit.js'
 import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
+import { cutPrompts, idsIn } from './opened/prompts.js'
 import { lockDifferences, lockedAway, pinOf } from './proof/locking.js'
 import { signedInputs } from './proof/signedInputs.js'
 import { readSignedLock, trustOf, uncheckedLock } from './proof/signedLock.js'
@@ -74,6 +75,8 @@ export interface OpenedRecipe {
   readonly twins: Twins
   /** Texts of tokenizer files by model, if the recipe needs them. */
   readonly tokenizers: ReadonlyMap<string, Readonly<Record<string, string>>>
+  /** The ids of the tokens of prompts, by step and prompt. */
+  readonly prompts: ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>
   /** The lock that inputs of a run must match. */
   readonly lock?: Lock
   /** Who must have signed the models. */
@@ -238,10 +241,17 @@ async function openModels(
   if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
   if (lock) diagnostics.push(...lockedAway(lock, recipe))
   const right = !hasErrors(diagnostics)
+  const { prompts, diagnostics: uncut } = right
+    ? await cutPrompts(recipe, checkpointsOf(models))
+    : { prompts: new Map(), diagnostics: [] }
+  diagnostics.push(...uncut)
   const tokenizers = right ? await tokenizersOf(recipe, checkpointsOf(models)) : new Map()
   const twins = right ? await tiedContent(recipe, checkpointsOf(models)) : new Map()
   const { states, wait } = await openedStates([...checkpointsOf(models).values()], started)
-  return { opened: { recipe, models, tokenizers, twins, states, diagnostics, ...(lock ? { lock } : {}) }, wait }
+  return {
+    opened: { recipe, models, tokenizers, prompts, twins, states, diagnostics, ...(lock ? { lock } : {}) },
+    wait,
+  }
 }
 
 const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Checkpoint> =>
@@ -249,7 +259,7 @@ const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Ch
 
 /** The plan and the paths of its files; absent if there are errors. */
 async function planWhole(
-  { recipe, models, tokenizers, twins, states, diagnostics }: OpenedRecipe,
+  { recipe, models, tokenizers, prompts, twins, states, diagnostics }: OpenedRecipe,
   rankOf?: RankOf,
 ): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
   const checkpoints = checkpointsOf(models)
@@ -257,7 +267,16 @@ async function planWhole(
   const large = heapProblems(recipe, checkpoints)
   if (large.length > 0) return { diagnostics: [...diagnostics, ...large] }
   const encoders = await encodersOf(recipe, tokenizers)
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, tokenizers, recipe, twins, rankOf, encoders)
+  const { plan, diagnostics: found } = planRecipe(
+    recipe,
+    checkpoints,
+    tokenizers,
+    recipe,
+    twins,
+    rankOf,
+    encoders,
+    idsIn(prompts),
+  )
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const licensed = plan.models.filter(({ name }) => (recipe.models.get(name)?.companion ?? 'lora') === 'lora')

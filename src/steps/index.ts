@@ -4,6 +4,7 @@ import type { AnalysisKind } from './analysis.js'
 import { extract } from './extract/index.js'
 import { interpolate } from './interpolate/index.js'
 import { merge } from './merge/index.js'
+import { moe } from './moe/index.js'
 import { rebasin } from './rebasin/index.js'
 import { repair } from './repair/index.js'
 import { stack } from './stack/index.js'
@@ -12,7 +13,7 @@ import type { Factored, RecordOf, ShortForm, StepKind } from './types.js'
 import { zip } from './zip/index.js'
 
 /** In the order of the documentation. To add a kind, add a line. */
-const ALL = [merge, rebasin, repair, interpolate, stack, extract, zip, transplant] as const
+const ALL = [merge, rebasin, repair, interpolate, stack, extract, zip, transplant, moe] as const
 
 type Kind = (typeof ALL)[number]
 type Parameters<K> =

@@ -94,6 +94,8 @@ export interface StepKind<
   readonly files?: (step: S, models: ReadonlyMap<string, ModelSource>) => readonly string[]
   /** Its patterns, and the base whose tensor names they match. */
   readonly patterns?: (step: S) => StepPatterns
+  /** Texts that the tokenizer of a model or step cuts into tokens before planning. */
+  readonly prompts?: (step: S) => { readonly model: string; readonly texts: readonly string[] } | undefined
   /** Its own command, which runs on the results. */
   readonly evaluate?: (step: S) => Evaluate | undefined
   /** How to check its result with a command. */
@@ -238,6 +240,8 @@ export interface PlanContext {
   readonly factorings: PlanFactoring[]
   /** The rank of a factoring that an earlier look at the tensors found; undefined if there was none. */
   readonly rankOf: (step: string, tensor: string) => number | undefined
+  /** The ids of the tokens of a step's prompt, with the start of a text before it. */
+  readonly idsOf: (step: string, prompt: string) => readonly number[]
   /** The recipe's models that are adapters and that a step uses. */
   readonly adapters: ReadonlyMap<string, ReadAdapter>
   readonly analyses: AnalysisCommon[]

@@ -4,8 +4,9 @@
  */
 import { runInNewContext } from 'node:vm'
 import { fault } from '../core/diagnostics.js'
+import { isObject } from '../core/json/text.js'
 import { encodable, type Traits } from './encodable.js'
-import { readTokenizer } from './read.js'
+import { readObject, readTokenizer } from './read.js'
 import type { Tokenizer, TokenizerFiles } from './types.js'
 import { cutUnigram } from './unigram.js'
 
@@ -16,6 +17,8 @@ const MILLISECONDS = 60_000
 
 export interface Encoder {
   readonly tokenizer: Tokenizer
+  /** The text of the token that starts a text; empty if there is none. */
+  readonly start: string
   /**
    * The ids of each text. No special tokens are added; the text of a special token counts as that token. An empty text has none.
    * Error: `bad-tokenizer`, for a text that the libraries could cut differently.
@@ -54,6 +57,7 @@ export async function openEncoder(files: TokenizerFiles, shown: string): Promise
     })
   return {
     tokenizer,
+    start: startOf(files, shown),
     ids(texts) {
       for (const text of texts) {
         const reason = unclear(text, tokenizer, traits)
@@ -96,6 +100,16 @@ function limited<T>(work: () => T, refuse: (what: string, hint: string) => never
     refuse(`its tokenizer.json: ${message.slice(0, 200)}`, 'correct the file, or name another tokenizer')
   }
   return box.result as T
+}
+
+/** As transformers reads it: the configuration first, then the older file. */
+function startOf(files: TokenizerFiles, shown: string): string {
+  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
+    const { bos_token: token } = files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`)
+    const content = isObject(token) ? token.content : token
+    if (typeof content === 'string') return content
+  }
+  return ''
 }
 
 const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

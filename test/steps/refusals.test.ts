@@ -23,6 +23,21 @@ const REFUSED: Readonly<Record<string, readonly (readonly [step: string, code: E
     ['{zip: {models: [a, b], unmerge: least-squares}}', 'missing-key', 'least'],
     ['{zip: {models: [a, a]}}', 'contradiction', 'a]'],
   ],
+  moe: [
+    ['{moe: {base: a}}', 'missing-key', 'moe'],
+    ['{moe: {pool: [a, b], gate: random}}', 'contradiction', 'gate'],
+    ['{moe: {base: a, gate: embedding, experts: [{model: b}]}}', 'missing-key', '{model: b'],
+    ['{moe: {base: a, gate: random, experts: [{model: b}], experts_per_token: 2}}', 'bad-value', '2}}'],
+    ['{moe: {base: a, gate: random, experts: [{model: b}], experts_per_token: 0}}', 'bad-value', '0}}'],
+    [
+      '{moe: {base: a, experts: [{model: b, prompts: [x]}, {model: a, prompts: [x]}]}}',
+      'contradiction',
+      '{model: a, prompts',
+    ],
+    ['{moe: {base: a, experts: [{model: b, prompts: [x]}, {model: b, prompts: [y]}]}}', 'contradiction', 'experts'],
+    ['{moe: {base: a, gate: statistics, experts: [{model: b}]}}', 'missing-key', 'statistics'],
+    ['{moe: {dense: {model: a, weights: [1, -1]}}}', 'bad-value', '[1'],
+  ],
   extract: [['{extract: {lora: {from: a, base: a, rank: 2}}}', 'contradiction', 'a, base']],
 }
 

@@ -31,7 +31,7 @@ import type { PlanOutput, Sidecar } from '../types.js'
 import { inAdapterFormat, warnOfOneFile } from './adapterFormat.js'
 import { type Amendments, amended } from './amend.js'
 import { asStored, droppedText } from './asStored.js'
-import { DTYPE_KEYS, untie, withDtype } from './configEdits.js'
+import { DTYPE_KEYS, untie, withDtype, withNetwork } from './configEdits.js'
 import { exportedPermutations } from './permutations.js'
 import { planTensor } from './planTensor.js'
 import {
@@ -213,7 +213,7 @@ function plannedQuantization(
 
 function outputDtype(recipe: Recipe, spec: OutputSpec, name: string, tensor: ValueTensor, faults: Faults): Dtype {
   // A scale is not rounded.
-  if (!isFloat(tensor.dtype) || tensor.expr.kind === 'constant') return tensor.dtype
+  if (!isFloat(tensor.dtype) || (tensor.expr.kind === 'constant' && tensor.expr.value !== 0)) return tensor.dtype
   if (spec.dtype) return spec.dtype
   // A copied tensor keeps its bytes in any dtype. A computed tensor needs a dtype that terge can write.
   if (plainOf(tensor.expr).kind !== 'read' && !isWritable(tensor.dtype)) {
@@ -310,7 +310,7 @@ function configText(
     (model) => context.checkpoints.get(model)?.config,
     context.faults,
   )
-  const grown = amended({ ...stacked, ...value.sizes }, context.amendments.get(origin))
+  const grown = amended(withNetwork({ ...stacked, ...value.sizes }, value.network), context.amendments.get(origin))
   const changed: Record<string, unknown> = {
     ...withDtype(withVocabulary(grown, lexiconOf(context.lexicon, value), origin), dtype),
   }

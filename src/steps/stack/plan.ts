@@ -71,6 +71,7 @@ export function planStack(
     tensors,
     origin: first.origin,
     layers: new Map([...(first.layers ?? []), [stack.prefix, restacked]]),
+    ...(first.network ? { network: first.network } : {}),
     ...(first.quantization ? { quantization: first.quantization } : {}),
   }
 }

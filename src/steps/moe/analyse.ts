@@ -1,0 +1,123 @@
+/** Rows of routers, and tensors that are put together. */
+import { fault } from '../../core/diagnostics.js'
+import { elements } from '../../core/dtypes.js'
+import type { AnalysisTensor } from '../../expr/types.js'
+import { sharedFloats } from '../../rebasin/team/team.js'
+import type { AnalysisCost, Found, FoundArrays, Workshop } from '../analysis.js'
+import type { MoeAnalysis, MoeFound, RowSource } from './types.js'
+
+type Routers = NonNullable<MoeAnalysis['routers']>
+type Reader = Workshop['reader']
+
+export const analysisTensors = ({ routers, joins }: MoeAnalysis): readonly AnalysisTensor[] => [
+  ...(routers?.embedding ? [routers.embedding] : []),
+  ...(routers?.rows ?? []).flatMap((row) =>
+    row.kind === 'means' ? [row.positive, ...(row.negative ? [row.negative] : [])] : [],
+  ),
+  ...joins.flatMap(({ parts }) => parts),
+]
+
+/** Rows of an embedding are read alone where it is stored. */
+const isStored = ({ expr }: AnalysisTensor): boolean => expr.kind === 'read'
+
+export function moeCost({ steps, routers, joins }: MoeAnalysis): AnalysisCost {
+  const { rows = [], layers = 0, width = 0, embedding } = routers ?? {}
+  const table = embedding && !isStored(embedding) ? elements(embedding.shape) : tokensOf(rows).length * width
+  const most = Math.max(0, ...joins.map(({ parts }) => parts.reduce((sum, { shape }) => sum + elements(shape), 0)))
+  const found = rows.length * layers * width
+  return { steps, bytes: 4 * Math.max(table + 3 * found, 2 * most), multiplications: table + found }
+}
+
+const tokensOf = (rows: readonly RowSource[]): number[] =>
+  rows.flatMap((row) => (row.kind === 'tokens' ? [...row.positive, ...row.negative].flat() : []))
+
+export async function findRouters(
+  { steps, routers }: MoeAnalysis,
+  { reader }: Workshop,
+): Promise<ReadonlyMap<string, Found<MoeFound>>> {
+  const [step] = steps as [string]
+  if (!routers) return new Map([[step, { record: {}, arrays: {} }]])
+  const { rows, gate } = routers
+  const found = gate === 'embedding' ? await byEmbedding(routers, reader) : await byStatistics(routers, reader)
+  if (!found.every(Number.isFinite))
+    throw fault(
+      'bad-statistics',
+      `the routers of ${step} would have values that are not finite`,
+      gate === 'embedding' ? 'use a base whose embedding is sound' : 'make the statistics again',
+    )
+  const tokens = rows.flatMap((row) => (row.kind === 'tokens' ? [tokensOf([row]).length] : []))
+  return new Map([[step, { record: gate === 'embedding' ? { tokens } : {}, arrays: { rows: found } }]])
+}
+
+/** One row for all layers: the normalised sums of embeddings, normalised after their difference. In float64, rounded once. */
+async function byEmbedding({ rows, width, embedding }: Routers, reader: Reader): Promise<Float32Array> {
+  const ids = [...new Set(tokensOf(rows))].sort((a, b) => a - b)
+  const some = new Float32Array(ids.length * width)
+  const whole =
+    ids.length > 0 && !(await reader.readRows(embedding!, Int32Array.from(ids), some))
+      ? await reader.read(embedding!)
+      : undefined
+  const places = new Map(ids.map((id, at) => [id, whole ? id : at]))
+  const table = whole ?? some
+  const sum = (texts: readonly (readonly number[])[]): Float64Array => {
+    const total = new Float64Array(width)
+    for (const id of texts.flat()) {
+      const at = places.get(id)! * width
+      for (let i = 0; i < width; i++) total[i]! += table[at + i]!
+    }
+    return normalised(total)
+  }
+  const found = new Float32Array(rows.length * width)
+  for (const [index, row] of rows.entries())
+    if (row.kind === 'tokens') found.set(normalised(difference(sum(row.positive), sum(row.negative))), index * width)
+  return found
+}
+
+/** A row for each layer: the difference of means, normalised. */
+async function byStatistics({ rows, layers, width }: Routers, reader: Reader): Promise<Float32Array> {
+  const found = new Float32Array(rows.length * layers * width)
+  for (const [index, row] of rows.entries()) {
+    if (row.kind !== 'means') continue
+    const positive = await reader.read(row.positive)
+    const negative = row.negative && (await reader.read(row.negative))
+    for (let layer = 0; layer < layers; layer++) {
+      const part = (of: Float32Array) => Float64Array.from(of.subarray(layer * width, (layer + 1) * width))
+      const own = difference(part(positive), negative ? part(negative) : new Float64Array(width))
+      found.set(normalised(own), (layer * rows.length + index) * width)
+    }
+  }
+  return found
+}
+
+const difference = (a: Float64Array, b: Float64Array): Float64Array => a.map((value, i) => value - b[i]!)
+
+/** Of a norm below 1e-8, an eighth power of ten, as mergekit has it: nothing grows without bound. */
+function normalised(of: Float64Array): Float64Array {
+  const norm = Math.sqrt(of.reduce((sum, value) => sum + value * value, 0))
+  return of.map((value) => value / Math.max(norm, 1e-8))
+}
+
+/** A router, or a tensor that is put together from its parts. */
+export async function madeTensor(
+  { routers, joins }: MoeAnalysis,
+  found: FoundArrays,
+  { tensor }: { readonly tensor: string },
+  { reader }: Workshop,
+): Promise<Float32Array> {
+  const own = routers?.tensors.find((one) => one.tensor === tensor)
+  if (own && routers) {
+    const { width, rows, gate } = routers
+    const first = (gate === 'embedding' ? 0 : own.layer * rows.length) + own.from
+    const values = sharedFloats((own.to - own.from) * width)
+    values.set((found.rows as Float32Array).subarray(first * width, (first + own.to - own.from) * width))
+    return values
+  }
+  const { parts } = joins.find((one) => one.tensor === tensor)!
+  const values = sharedFloats(parts.reduce((sum, { shape }) => sum + elements(shape), 0))
+  let at = 0
+  for (const part of parts) {
+    values.set(await reader.read(part), at)
+    at += elements(part.shape)
+  }
+  return values
+}

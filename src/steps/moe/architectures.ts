@@ -1,0 +1,231 @@
+/** The kinds of mixtures: names of tensors, and what their configurations say beside that of a dense model. */
+import type { ArchitectureName, Naming } from './types.js'
+
+type Config = Readonly<Record<string, unknown>>
+
+export const PARTS = ['gate_proj', 'up_proj', 'down_proj'] as const
+export type Part = (typeof PARTS)[number]
+
+/** Changes of a configuration: `undefined` removes a key. */
+export type ConfigChange = Readonly<Record<string, unknown>>
+
+/** What a mixture's configuration depends on. */
+export interface MixtureFacts {
+  readonly experts: number
+  readonly perToken: number
+  /** Inner width of an expert. */
+  readonly width: number
+  /** Inner width of the shared expert. */
+  readonly shared?: number
+}
+
+export interface Architecture {
+  readonly name: ArchitectureName
+  /** As mergekit writes it. */
+  readonly title: string
+  /** `model_type`s of dense models that it can be made from. */
+  readonly from: readonly string[]
+  readonly modelType: string
+  readonly shared: 'none' | 'gated' | 'plain'
+  /** Biases of attention that its network has; others can't be kept. */
+  readonly biases: RegExp | undefined
+  /** Whether experts can be stored in one tensor. */
+  readonly fused: boolean
+  /** Below a layer's prefix, such as `model.layers.0`. */
+  readonly block: (naming: Naming) => string
+  /** Names of an expert's matrices below the block. */
+  readonly parts: Readonly<Record<Part, string>>
+  /** Names of the shared expert below the block. */
+  readonly sharedName?: string
+  readonly config: (facts: MixtureFacts) => ConfigChange
+  /** The dense model that its attention belongs to. */
+  readonly dense: {
+    readonly modelType: string
+    readonly class: string
+    readonly change: (config: Config) => ConfigChange
+  }
+}
+
+const PLAIN_PARTS: Architecture['parts'] = { gate_proj: 'gate_proj', up_proj: 'up_proj', down_proj: 'down_proj' }
+const mlp = () => 'mlp'
+const DEEPSEEK = 'deepseek-ai/deepseek-moe-16b-base--'
+
+const without = (...keys: readonly string[]): ConfigChange => Object.fromEntries(keys.map((key) => [key, undefined]))
+const ROUTING = ['num_experts_per_tok', 'norm_topk_prob', 'router_aux_loss_coef', 'output_router_logits'] as const
+
+export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
+  mixtral: {
+    name: 'mixtral',
+    title: 'Mixtral',
+    from: ['llama', 'mistral'],
+    modelType: 'mixtral',
+    shared: 'none',
+    biases: undefined,
+    fused: true,
+    block: (naming) => (naming === 'fused' ? 'mlp' : 'block_sparse_moe'),
+    parts: { gate_proj: 'w1', up_proj: 'w3', down_proj: 'w2' },
+    config: ({ experts, perToken, width }) => ({
+      ...{ architectures: ['MixtralForCausalLM'], model_type: 'mixtral', intermediate_size: width },
+      ...{ num_local_experts: experts, num_experts_per_tok: perToken, sliding_window: null },
+    }),
+    dense: {
+      modelType: 'mistral',
+      class: 'MistralForCausalLM',
+      change: ({ sliding_window: window = null }) => ({
+        ...without('num_local_experts', 'router_jitter_noise', ...ROUTING),
+        sliding_window: window,
+      }),
+    },
+  },
+  qwen2_moe: {
+    name: 'qwen2_moe',
+    title: 'Qwen MoE',
+    from: ['qwen2', 'llama', 'mistral'],
+    modelType: 'qwen2_moe',
+    shared: 'gated',
+    biases: /\.(q|k|v)_proj\.bias$/,
+    fused: true,
+    block: mlp,
+    parts: PLAIN_PARTS,
+    sharedName: 'shared_expert',
+    config: ({ experts, perToken, width, shared }) => ({
+      ...{ architectures: ['Qwen2MoeForCausalLM'], model_type: 'qwen2_moe', num_experts: experts },
+      ...{ num_experts_per_tok: perToken, moe_intermediate_size: width, shared_expert_intermediate_size: shared },
+      ...{
+        decoder_sparse_step: 1,
+        mlp_only_layers: [],
+        norm_topk_prob: true,
+        use_sliding_window: false,
+        qkv_bias: true,
+      },
+    }),
+    dense: {
+      modelType: 'qwen2',
+      class: 'Qwen2ForCausalLM',
+      change: ({ moe_intermediate_size: width }) => ({
+        ...without(
+          'num_experts',
+          'num_local_experts',
+          'moe_intermediate_size',
+          'shared_expert_intermediate_size',
+          ...ROUTING,
+        ),
+        ...without('decoder_sparse_step', 'mlp_only_layers', 'qkv_bias'),
+        intermediate_size: width,
+      }),
+    },
+  },
+  qwen3_moe: {
+    name: 'qwen3_moe',
+    title: 'Qwen3 MoE',
+    from: ['qwen3'],
+    modelType: 'qwen3_moe',
+    shared: 'none',
+    biases: /\.(q|k|v|o)_proj\.bias$/,
+    fused: true,
+    block: mlp,
+    parts: PLAIN_PARTS,
+    config: ({ experts, perToken, width }) => ({
+      ...{ architectures: ['Qwen3MoeForCausalLM'], model_type: 'qwen3_moe', num_experts: experts },
+      ...{ num_experts_per_tok: perToken, moe_intermediate_size: width, decoder_sparse_step: 1, mlp_only_layers: [] },
+      norm_topk_prob: true,
+    }),
+    dense: {
+      modelType: 'qwen3',
+      class: 'Qwen3ForCausalLM',
+      change: ({ moe_intermediate_size: width, head_dim: dim, hidden_size: hidden, num_attention_heads: heads }) => ({
+        ...without(
+          'num_experts',
+          'num_local_experts',
+          'moe_intermediate_size',
+          'decoder_sparse_step',
+          'mlp_only_layers',
+          ...ROUTING,
+        ),
+        intermediate_size: width,
+        // Its default is 128.
+        head_dim: dim ?? Number(hidden) / Number(heads),
+      }),
+    },
+  },
+  deepseek: {
+    name: 'deepseek',
+    title: 'DeepSeek MoE',
+    from: ['llama', 'mistral'],
+    modelType: 'deepseek',
+    shared: 'plain',
+    biases: /\.(q|k|v|o)_proj\.bias$/,
+    fused: false,
+    block: mlp,
+    parts: PLAIN_PARTS,
+    sharedName: 'shared_experts',
+    config: ({ experts, perToken, width, shared }) => ({
+      ...{ architectures: ['DeepseekForCausalLM'], model_type: 'deepseek', n_routed_experts: experts },
+      ...{ n_shared_experts: shared === undefined ? null : 1, num_experts_per_tok: perToken, first_k_dense_replace: 0 },
+      ...{ moe_layer_freq: 1, scoring_func: 'softmax', norm_topk_prob: true, moe_intermediate_size: width },
+      auto_map: {
+        AutoConfig: `${DEEPSEEK}configuration_deepseek.DeepseekConfig`,
+        AutoModel: `${DEEPSEEK}modeling_deepseek.DeepseekModel`,
+        AutoModelForCausalLM: `${DEEPSEEK}modeling_deepseek.DeepseekForCausalLM`,
+      },
+    }),
+    dense: {
+      modelType: 'llama',
+      class: 'LlamaForCausalLM',
+      change: ({ moe_intermediate_size: width }) => ({
+        ...without(
+          'n_routed_experts',
+          'n_shared_experts',
+          'first_k_dense_replace',
+          'moe_layer_freq',
+          'scoring_func',
+          'auto_map',
+        ),
+        ...without('moe_intermediate_size', 'aux_loss_alpha', 'seq_aux', ...ROUTING),
+        intermediate_size: width,
+      }),
+    },
+  },
+}
+
+export const architectureOf = (modelType: unknown): Architecture | undefined =>
+  Object.values(ALL).find((one) => one.modelType === modelType)
+
+const ORDER: readonly ArchitectureName[] = ['mixtral', 'deepseek', 'qwen2_moe', 'qwen3_moe']
+
+/** The mixture of a dense model whose recipe names none: the first that can be made from it. */
+export const defaultFor = (modelType: string): Architecture | undefined =>
+  ORDER.map((name) => ALL[name]).find(({ from }) => from.includes(modelType))
+
+/** What classes assume where a configuration is silent. Other classes assume other things, so it is written. */
+const DEFAULTS: Readonly<Record<string, Config>> = {
+  llama: { rms_norm_eps: 1e-6, max_position_embeddings: 2048, hidden_act: 'silu' },
+  mistral: { rms_norm_eps: 1e-6, max_position_embeddings: 131072, hidden_act: 'silu', num_key_value_heads: 8 },
+  qwen2: { rms_norm_eps: 1e-6, max_position_embeddings: 32768, hidden_act: 'silu', num_key_value_heads: 32 },
+  qwen3: {
+    rms_norm_eps: 1e-6,
+    max_position_embeddings: 32768,
+    hidden_act: 'silu',
+    num_key_value_heads: 32,
+    head_dim: 128,
+  },
+  mixtral: { rms_norm_eps: 1e-5, max_position_embeddings: 131072, hidden_act: 'silu', num_key_value_heads: 8 },
+  qwen2_moe: { rms_norm_eps: 1e-6, max_position_embeddings: 32768, hidden_act: 'silu', num_key_value_heads: 16 },
+  qwen3_moe: { rms_norm_eps: 1e-6, max_position_embeddings: 32768, hidden_act: 'silu', num_key_value_heads: 4 },
+  deepseek: { rms_norm_eps: 1e-6, max_position_embeddings: 2048, hidden_act: 'silu' },
+}
+const ROPE_THETA: Readonly<Record<string, number>> = { mixtral: 1e6 }
+
+/** Keys that a configuration leaves to the defaults of its class, and whose meaning must survive another class. */
+export function stated(config: Config, hasHead: boolean): ConfigChange {
+  const type = String(config.model_type)
+  const heads = config.num_attention_heads
+  const silent = { num_key_value_heads: heads, ...DEFAULTS[type] }
+  const missing = Object.entries(silent).filter(([key, value]) => config[key] === undefined && value !== undefined)
+  const theta = config.rope_theta === undefined && config.rope_parameters === undefined
+  return {
+    ...Object.fromEntries(missing),
+    ...(theta ? { rope_theta: ROPE_THETA[type] ?? 10000 } : {}),
+    tie_word_embeddings: config.tie_word_embeddings ?? !hasHead,
+  }
+}

@@ -1,0 +1,237 @@
+/** Plans mixtures of dense models. */
+import { quote } from '../../core/suggest.js'
+import { isFloat } from '../../encodings/index.js'
+import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
+import { refuseAnyPacked } from '../../networks/packed.js'
+import { warnOfFloat32 } from '../shared/float32.js'
+import type { PlanContext, PlannedStep } from '../types.js'
+import { ALL, type Architecture, defaultFor, PARTS, stated } from './architectures.js'
+import { planChange } from './change.js'
+import { type Dense, denseOf } from './network.js'
+import { ofBase, type Refuse, refusing } from './refuse.js'
+import { planRouters } from './routers.js'
+import type { MixStep, MoeAnalysis, MoeStep } from './types.js'
+import { constantOf, type ExpertWeights, expertTensor, FUSED, fusedTensor, type Joins, type Making } from './weights.js'
+
+export function planMoe(step: MoeStep, context: PlanContext): PlannedStep {
+  const value = step.form === 'pool' || step.form === 'dense' ? planChange(step, context) : planMix(step, context)
+  if (!value) return {}
+  warnOfFloat32(context.recipe, step, value.tensors, context.faults)
+  return { value }
+}
+
+function planMix(step: MixStep, context: PlanContext): Value | undefined {
+  const { recipe, values, faults } = context
+  const base = values.get(step.base)!
+  const used = [step.base, ...step.experts.map(({ model }) => model), ...(step.shared ? [step.shared.model] : [])]
+  if (
+    refuseAnyPacked(
+      recipe,
+      [...new Set(used)].map((name) => values.get(name)!),
+      step.at,
+      faults,
+    )
+  )
+    return undefined
+  const refuse = refusing(context, step.at)
+  const dense = denseOf(base)
+  if (typeof dense === 'string')
+    return refuse(
+      `${quote(step.base)} is not a dense model with gated MLPs: ${dense}`,
+      'name a llama, mistral, qwen2 or qwen3 model as base',
+    )
+  const config = context.configOf(base.origin)
+  if (!config || typeof config.model_type !== 'string')
+    return refuse(
+      `${quote(base.origin)} has no config.json that says what it is`,
+      'name a folder with config.json as base, or write config: FILE for the model',
+    )
+  const architecture = step.architecture ? ALL[step.architecture] : defaultFor(config.model_type)
+  if (!architecture || !architecture.from.includes(config.model_type))
+    return refuse(
+      `a ${config.model_type} model can't become ${architecture?.title ?? 'a mixture'}`,
+      `name a base that is ${(architecture ?? ALL.qwen2_moe).from.join(', ')}, or another architecture`,
+    )
+  const found = expertsOf(step, dense, context)
+  if (!found || !fits(step, architecture, base, found, refuse)) return undefined
+  const seed = step.seed ?? recipe.seed
+  const making: Making = { step: step.name, seed, compute: recipe.compute, base: dense }
+  const joins: Joins = { step: step.name, list: [] }
+  const tensors = new Map<string, ValueTensor>()
+  for (const [name, tensor] of base.tensors) if (!name.includes('.mlp.')) tensors.set(name, ofBase(tensor))
+  addExperts(step, architecture, making, found, joins, tensors)
+  if (architecture.shared === 'gated') addBiases(making, base, tensors)
+  const routers = planRouters(step, architecture, making, context, tensors)
+  if (routers === 'refused') return undefined
+  const { experts, shared } = found
+  if (routers || joins.list.length > 0) {
+    const analysis: MoeAnalysis = {
+      kind: 'moe',
+      steps: [step.name],
+      joins: joins.list,
+      ...(routers ? { routers } : {}),
+    }
+    context.analyses.push(analysis)
+  }
+  const perToken = step.perToken?.count ?? Math.min(2, experts.length)
+  const facts = {
+    experts: experts.length,
+    perToken,
+    width: experts[0]!.dense.width,
+    ...(shared ? { shared: shared.dense.width } : {}),
+  }
+  const hasHead = [...base.tensors.keys()].some((name) => /(^|\.)lm_head\.weight$/.test(name))
+  return {
+    name: step.name,
+    tensors: new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))),
+    origin: base.origin,
+    ...stackedLike(base),
+    network: { auto_map: undefined, ...stated(config, hasHead), ...layerTypes(config), ...architecture.config(facts) },
+  }
+}
+
+/** Layers with windows have none in a mixture: its configuration says so for all. */
+const layerTypes = ({ layer_types: types, use_sliding_window: windows }: Readonly<Record<string, unknown>>) => ({
+  ...(Array.isArray(types) && types.some((type) => type !== 'full_attention')
+    ? { layer_types: types.map(() => 'full_attention') }
+    : {}),
+  ...(windows === true ? { use_sliding_window: false } : {}),
+})
+
+interface FoundExperts {
+  readonly experts: readonly ExpertWeights[]
+  readonly shared?: ExpertWeights
+}
+
+/** The MLPs of all experts. They have the layers of the base, and one inner width. */
+function expertsOf(step: MixStep, base: Dense, context: PlanContext): FoundExperts | undefined {
+  const refuse = refusing(context, step.at)
+  const known = new Map<string, Dense | string>()
+  const read = (expert: MixStep['experts'][number], who: string): ExpertWeights | undefined => {
+    const value = context.values.get(expert.model)!
+    const dense = known.get(expert.model) ?? denseOf(value)
+    known.set(expert.model, dense)
+    const name = quote(expert.model)
+    if (typeof dense === 'string')
+      return refuse(`${name} is not a dense model with gated MLPs: ${dense}`, 'name dense models as experts', expert.at)
+    if (dense.layers !== base.layers)
+      return refuse(
+        `${name} has ${dense.layers} layers, but the base has ${base.layers}`,
+        'name models with the layers of the base, or cut them by a stack step',
+        expert.at,
+      )
+    if (dense.hidden !== base.hidden)
+      return refuse(
+        `${name} has the width ${dense.hidden}, but the base has ${base.hidden}`,
+        'name models of the width of the base',
+        expert.at,
+      )
+    const wrong = PARTS.find((part) =>
+      Array.from({ length: dense.layers }, (_, layer) => layer).some((layer) => !isFloat(dense.of(layer, part).dtype)),
+    )
+    if (wrong)
+      return refuse(`the ${wrong} of ${name} is not of a floating-point dtype`, 'name models with weights', expert.at)
+    const [own, theirs] = [step.base, expert.model].map(
+      (model) => context.configOf(context.values.get(model)!.origin)?.hidden_act ?? 'silu',
+    )
+    if (own !== theirs)
+      return refuse(
+        `${name} has the activation ${String(theirs)}, but the base has ${String(own)}`,
+        'name models with the activation of the base',
+        expert.at,
+      )
+    return { expert, dense, who }
+  }
+  const experts = step.experts.map((expert, index) => read(expert, `expert ${index}`))
+  const shared = step.shared && read(step.shared, 'shared expert')
+  if (experts.some((one) => !one) || (step.shared && !shared)) return undefined
+  const all = experts as ExpertWeights[]
+  const other = all.find(({ dense }) => dense.width !== all[0]!.dense.width)
+  if (other)
+    return refuse(
+      `the experts have other inner widths: ${quote(all[0]!.expert.model)} has ${all[0]!.dense.width}, ${quote(other.expert.model)} has ${other.dense.width}`,
+      'name experts of one width',
+      other.expert.at,
+    )
+  return { experts: all, ...(shared ? { shared } : {}) }
+}
+
+/** Whether the architecture has a place for everything. */
+function fits(
+  step: MixStep,
+  architecture: Architecture,
+  base: Value,
+  { experts, shared }: FoundExperts,
+  refuse: Refuse,
+): boolean {
+  const { title } = architecture
+  const bias = [...base.tensors.keys()].find(
+    (name) => /\.self_attn\.\w+\.bias$/.test(name) && !architecture.biases?.test(name),
+  )
+  if (bias !== undefined)
+    refuse(
+      `${title} has no place for biases of attention, such as ${bias}`,
+      'choose another architecture, or a base without them',
+    )
+  else if (shared && architecture.shared === 'none')
+    refuse(
+      `${title} has no shared expert`,
+      'remove shared_expert, or write architecture: qwen2_moe or deepseek',
+      step.shared!.at,
+    )
+  else if (!shared && architecture.shared === 'gated')
+    refuse(`${title} has a shared expert`, 'write shared_expert: {model: NAME}; with scale: 0 it adds nothing')
+  else if (shared && architecture.shared === 'plain' && (step.shared!.prompts.length > 0 || step.shared!.zeroGate))
+    refuse(`the shared expert of ${title} has no gate`, 'remove its prompts and gate', step.shared!.at)
+  else if (shared && architecture.shared === 'plain' && shared.dense.width !== experts[0]!.dense.width)
+    refuse(
+      `the shared expert of ${title} must have the inner width of the experts, ${experts[0]!.dense.width}, not ${shared.dense.width}`,
+      'name another model',
+      step.shared!.at,
+    )
+  else if (step.layout === 'fused' && !architecture.fused)
+    refuse(`${title} has names of single experts only`, 'remove layout: fused')
+  else return true
+  return false
+}
+
+function addExperts(
+  step: MixStep,
+  architecture: Architecture,
+  making: Making,
+  { experts, shared }: FoundExperts,
+  joins: Joins,
+  tensors: Map<string, ValueTensor>,
+): void {
+  const { prefix, layers } = making.base
+  for (let layer = 0; layer < layers; layer++) {
+    const block = `${prefix}.${layer}.${architecture.block(step.layout)}`
+    if (step.layout === 'fused')
+      for (const [rest, parts] of FUSED) {
+        const name = `${block}.${rest}`
+        tensors.set(name, fusedTensor(making, experts, layer, parts, name, joins))
+      }
+    for (const part of PARTS) {
+      if (step.layout === 'parts')
+        for (const [index, own] of experts.entries())
+          tensors.set(
+            `${block}.experts.${index}.${architecture.parts[part]}.weight`,
+            expertTensor(making, own, layer, part),
+          )
+      if (shared)
+        tensors.set(`${block}.${architecture.sharedName}.${part}.weight`, expertTensor(making, shared, layer, part))
+    }
+  }
+}
+
+/** Biases of q, k and v that the base lacks: zeros. */
+function addBiases({ step, base: { prefix, layers } }: Making, base: Value, tensors: Map<string, ValueTensor>): void {
+  for (let layer = 0; layer < layers; layer++)
+    for (const part of ['q', 'k', 'v']) {
+      const name = `${prefix}.${layer}.self_attn.${part}_proj`
+      const weight = base.tensors.get(`${name}.weight`)
+      if (!weight || tensors.has(`${name}.bias`)) continue
+      const shape = weight.shape.slice(0, 1)
+      tensors.set(`${name}.bias`, { dtype: weight.dtype, shape, expr: constantOf(step, shape) })
+    }
+}

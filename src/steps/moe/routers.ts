@@ -1,0 +1,150 @@
+/** Plans the rows of routers. */
+import { quote } from '../../core/suggest.js'
+import type { ValueTensor } from '../../expr/values.js'
+import { EMBEDDING } from '../../networks/tied.js'
+import { analysisTensor } from '../shared/analysisTensor.js'
+import type { PlanContext } from '../types.js'
+import type { Architecture } from './architectures.js'
+import { isMatrix, refusing } from './refuse.js'
+import type { MixStep, MoeAnalysis, RowSource } from './types.js'
+import { constantOf, type Making, randomRows } from './weights.js'
+
+type Routers = NonNullable<MoeAnalysis['routers']>
+
+/** Adds the routers to `tensors`. Returns the work of an analysis; undefined if there is none. */
+export function planRouters(
+  step: MixStep,
+  architecture: Architecture,
+  making: Making,
+  context: PlanContext,
+  tensors: Map<string, ValueTensor>,
+): Routers | 'refused' | undefined {
+  const { prefix, layers, hidden } = making.base
+  const gated = architecture.shared === 'gated'
+  const count = step.experts.length
+  const random = step.gate === 'random' || step.gate === 'uniform_random'
+  const rows = random ? [] : rowsOf(step, making, context)
+  if (!rows) return 'refused'
+  const found: Routers['tensors'][number][] = []
+  const embedding = step.gate === 'embedding' ? embeddingOf(step, making, context) : undefined
+  if (embedding === 'refused') return 'refused'
+  const inputs = [
+    ...(embedding ? [embedding.expr] : []),
+    ...rows.flatMap((row) =>
+      row.kind === 'means' ? [row.positive.expr, ...(row.negative ? [row.negative.expr] : [])] : [],
+    ),
+  ]
+  const add = (layer: number, name: string, from: number, to: number, who: string, zero: boolean): void => {
+    const { dtype } = making.base.of(layer, 'gate_proj')
+    const shape = [to - from, hidden]
+    if (zero) tensors.set(name, { dtype, shape, expr: constantOf(step.name, shape) })
+    else if (random)
+      tensors.set(name, { dtype, shape, expr: randomRows(making, step.gate === 'uniform_random', layer, who, shape) })
+    else {
+      found.push({ tensor: name, layer, from, to })
+      tensors.set(name, {
+        dtype,
+        shape,
+        expr: { kind: 'computed', step: step.name, tensor: name, shape, inputs },
+        reason: 'router',
+      })
+    }
+  }
+  for (let layer = 0; layer < layers; layer++) {
+    const block = `${prefix}.${layer}.${architecture.block(step.layout)}`
+    add(layer, `${block}.gate.weight`, 0, count, 'router', false)
+    const zero = step.shared?.zeroGate === true || (!random && rows[count]?.kind === 'zero')
+    if (gated) add(layer, `${block}.shared_expert_gate.weight`, count, count + 1, 'shared gate', zero)
+  }
+  if (random) return undefined
+  return {
+    gate: step.gate as Routers['gate'],
+    tensors: found,
+    layers,
+    width: hidden,
+    rows,
+    ...(embedding ? { embedding } : {}),
+  }
+}
+
+/** By expert, and then of the shared expert. */
+function rowsOf(step: MixStep, making: Making, context: PlanContext): RowSource[] | undefined {
+  const shared = step.shared?.zeroGate ? undefined : step.shared
+  if (step.gate === 'statistics') return meansOf(step, making, context)
+  const rows = [...step.experts, ...(shared && shared.prompts.length > 0 ? [shared] : [])].map((one): RowSource => {
+    const ids = (texts: readonly string[]) => texts.map((text) => context.idsOf(step.name, text))
+    return { kind: 'tokens', positive: ids(one.prompts), negative: ids(one.negative) }
+  })
+  return [...rows, ...(rows.length > step.experts.length || !step.shared ? [] : [{ kind: 'zero' as const }])]
+}
+
+function meansOf(step: MixStep, { base: { layers, hidden } }: Making, context: PlanContext): RowSource[] | undefined {
+  const { recipe, values, faults } = context
+  const { file, at } = step.statistics!
+  const { tensors } = values.get(file)!
+  const place = recipe.placeOf(at, 'value')
+  const hint = 'make the file with the script in docs/mixtures.md, from the base of this mixture'
+  const read = (name: string, needed: boolean) => {
+    const tensor = tensors.get(name)
+    if (tensor && isMatrix(tensor, [layers, hidden])) return analysisTensor(name, tensor)
+    if (tensor)
+      faults.error(
+        'bad-statistics',
+        `${name} is ${tensor.dtype}[${tensor.shape.join(', ')}], and should be numbers [${layers}, ${hidden}]: layers and width of the base`,
+        place,
+        hint,
+      )
+    else if (needed) faults.error('missing-statistics', `the statistics have no ${name}`, place, hint)
+    return tensor || needed ? 'wrong' : undefined
+  }
+  const count =
+    step.experts.length +
+    (step.shared && !step.shared.zeroGate && tensors.has(`expert.${step.experts.length}.positive`) ? 1 : 0)
+  const rows: RowSource[] = []
+  for (let index = 0; index < count; index++) {
+    const positive = read(`expert.${index}.positive`, true)
+    const negative = read(`expert.${index}.negative`, false)
+    if (positive === 'wrong' || negative === 'wrong' || !positive) return undefined
+    rows.push({ kind: 'means', positive, ...(negative ? { negative } : {}) })
+  }
+  const more = [...tensors.keys()].find(
+    (name) => Number(/^expert\.(\d+)\./.exec(name)?.[1] ?? 0) >= step.experts.length + (step.shared ? 1 : 0),
+  )
+  if (more !== undefined) {
+    faults.error(
+      'bad-statistics',
+      `the statistics have ${more}, but the mixture has ${step.experts.length} experts`,
+      place,
+      hint,
+    )
+    return undefined
+  }
+  return count > step.experts.length || !step.shared ? rows : [...rows, { kind: 'zero' }]
+}
+
+function embeddingOf(step: MixStep, { base: { hidden } }: Making, context: PlanContext) {
+  const { recipe, values } = context
+  const base = values.get(step.base)!
+  const refuse = refusing(context, step.at)
+  const all = [...base.tensors].filter(
+    ([name, { shape }]) => EMBEDDING.test(name) && shape.length === 2 && shape[1] === hidden,
+  )
+  const [found] = all
+  const ids = [...step.experts, ...(step.shared ? [step.shared] : [])].flatMap(({ prompts, negative }) =>
+    [...prompts, ...negative].flatMap((text) => context.idsOf(step.name, text)),
+  )
+  if (!found || all.length > 1)
+    refuse(`${quote(step.base)} has no single embedding`, 'write gate: statistics or random')
+  else if (recipe.tokenizer !== undefined)
+    refuse(
+      'prompts are cut by the tokenizer of the base, and tokenizer gives the result another one',
+      'change the vocabulary in another recipe, and use its result as base',
+    )
+  else if (ids.some((id) => id >= found[1].shape[0]!))
+    refuse(
+      `the tokenizer of ${quote(base.origin)} has more tokens than its embedding has rows`,
+      'use a complete model as base',
+    )
+  else return analysisTensor(found[0], found[1])
+  return 'refused' as const
+}

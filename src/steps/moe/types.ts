@@ -1,0 +1,139 @@
+/** Mixtures of experts, made of dense models or of other mixtures. */
+import type { AnalysisTensor } from '../../expr/types.js'
+import type { MeasuredFile, Path, StepCommon } from '../../language/types.js'
+import type { AnalysisCommon } from '../analysis.js'
+
+export const GATES = {
+  random: 'Random numbers of N(0, 1).',
+  uniform_random: 'Random numbers, uniform between −√(1/H) and √(1/H), H being the width of the network.',
+  embedding: 'Normalised sums of the embeddings of the prompts’ tokens.',
+  statistics: 'Means of hidden states on the prompts, from a file.',
+} as const
+export type Gate = keyof typeof GATES
+
+export const ARCHITECTURES = {
+  mixtral: 'Mixtral, from llama or mistral.',
+  qwen2_moe: 'Qwen2-MoE, from qwen2, llama or mistral, with a shared expert.',
+  qwen3_moe: 'Qwen3-MoE, from qwen3.',
+  deepseek: 'DeepSeek-MoE, from llama or mistral. Needs the code of its repository.',
+} as const
+export type ArchitectureName = keyof typeof ARCHITECTURES
+
+/** Names of single experts, or the experts of a layer in one tensor. */
+export type Naming = 'parts' | 'fused'
+
+export interface Expert {
+  readonly model: string
+  readonly at: Path
+  readonly prompts: readonly string[]
+  readonly negative: readonly string[]
+  /** Factor of its down projection: of what it adds. */
+  readonly scale: number
+  /** Size of the noise on its matrices. */
+  readonly noise: number
+}
+
+/** An expert that every token goes through. */
+export interface SharedExpert extends Expert {
+  /** Its gate is zero: it counts half. */
+  readonly zeroGate: boolean
+}
+
+interface Common extends StepCommon {
+  readonly kind: 'moe'
+  readonly layout: Naming
+  readonly perToken?: { readonly count: number; readonly at: Path }
+}
+
+/** A mixture of dense models. */
+export interface MixStep extends Common {
+  readonly form: 'experts' | 'upcycle'
+  readonly base: string
+  readonly experts: readonly Expert[]
+  readonly shared?: SharedExpert
+  readonly gate: Gate
+  readonly architecture?: ArchitectureName
+  readonly seed?: number
+  readonly statistics?: MeasuredFile
+  /** Experts may all be the same model, whatever the gate. */
+  readonly equalExperts: boolean
+}
+
+/** The experts of several mixtures in one. */
+export interface PoolStep extends Common {
+  readonly form: 'pool'
+  readonly models: readonly string[]
+}
+
+/** A dense model of a mixture's experts. */
+export interface DenseStep extends Common {
+  readonly form: 'dense'
+  readonly model: string
+  /** Of the experts, and of the shared expert where there is one. */
+  readonly weights?: { readonly values: readonly number[]; readonly at: Path }
+}
+
+export type MoeStep = MixStep | PoolStep | DenseStep
+
+/** A tensor of several parts, one after the other along the first axis, of which some are made by steps. */
+export interface Join {
+  readonly tensor: string
+  readonly parts: readonly AnalysisTensor[]
+}
+
+/** Rows of routers, and tensors that are put together. */
+export interface MoeAnalysis extends AnalysisCommon {
+  readonly kind: 'moe'
+  readonly routers?: {
+    readonly gate: 'embedding' | 'statistics'
+    /** Rows `from` to before `to` of a layer's. */
+    readonly tensors: readonly {
+      readonly tensor: string
+      readonly layer: number
+      readonly from: number
+      readonly to: number
+    }[]
+    readonly layers: number
+    readonly width: number
+    /** The embedding, for `embedding`. */
+    readonly embedding?: AnalysisTensor
+    readonly rows: readonly RowSource[]
+  }
+  readonly joins: readonly Join[]
+}
+
+/** Where a row of all routers comes from: an expert's. */
+export type RowSource =
+  | {
+      readonly kind: 'tokens'
+      readonly positive: readonly (readonly number[])[]
+      readonly negative: readonly (readonly number[])[]
+    }
+  | { readonly kind: 'means'; readonly positive: AnalysisTensor; readonly negative?: AnalysisTensor }
+  | { readonly kind: 'zero' }
+
+/** What the lineage keeps of the step. */
+export interface MoeSaid {
+  readonly models: readonly string[]
+  readonly form: MoeStep['form']
+  readonly architecture?: string
+  readonly gate?: Gate
+  readonly seed?: number
+  readonly layout: Naming
+  readonly experts?: readonly ExpertRecord[]
+  readonly weights?: readonly number[]
+}
+
+export interface ExpertRecord {
+  readonly model: string
+  readonly scale: number
+  readonly noise: number
+  readonly prompts: readonly string[]
+  readonly negative: readonly string[]
+  readonly shared?: boolean
+}
+
+/** What was found while it was made: the tokens of each expert's prompts. */
+export interface MoeFound {
+  readonly tokens?: readonly number[]
+}

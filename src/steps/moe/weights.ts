@@ -1,0 +1,148 @@
+/** Expressions of a mixture's tensors. */
+import { elements } from '../../core/dtypes.js'
+import type { AnalysisTensor, ConstantExpr, Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
+import type { ValueTensor } from '../../expr/values.js'
+import { type NoiseBlock, noiseOf, noiseStream } from '../../methods/noise.js'
+import type { View } from '../../views/types.js'
+import { PARTS, type Part } from './architectures.js'
+import type { Dense } from './network.js'
+import type { Expert, Join } from './types.js'
+
+/** Collects what an analysis has to put together. */
+export interface Joins {
+  readonly step: string
+  readonly list: Join[]
+}
+
+/** One expert of a mixture: its MLPs, and how its matrices change. */
+export interface ExpertWeights {
+  readonly expert: Expert
+  readonly dense: Dense
+  /** Tells its noise apart: `expert 0`. */
+  readonly who: string
+}
+
+export interface Making {
+  readonly step: string
+  readonly seed: number
+  readonly compute: 'float32' | 'float64'
+  /** The base, which gives dtypes. */
+  readonly base: Dense
+}
+
+/** A factor in the type of the arithmetic, as products round it. */
+const rounded = ({ compute }: Making, factor: number): number => (compute === 'float64' ? factor : Math.fround(factor))
+
+const blockOf = (making: Making, { expert, who }: ExpertWeights, layer: number, part: Part): NoiseBlock => ({
+  stream: noiseStream(making.seed, who, `layers.${layer}.mlp.${part}`),
+  size: expert.noise,
+  factor: part === 'down_proj' ? rounded(making, expert.scale) : 1,
+})
+
+const isPlain = ({ size, factor }: NoiseBlock): boolean => size === 0 && factor === 1
+
+const merged = (
+  step: string,
+  how: Pick<MergeExpr, 'method' | 'parameters'>,
+  models: readonly string[],
+  input: Expr,
+): MergeExpr => ({ kind: 'merge', step, ...how, models, weights: [1], inputs: [input] })
+
+/** One matrix of one expert. */
+export function expertTensor(making: Making, own: ExpertWeights, layer: number, part: Part): ValueTensor {
+  const { shape, expr } = own.dense.of(layer, part)
+  const { dtype } = making.base.of(layer, part)
+  const block = blockOf(making, own, layer, part)
+  if (isPlain(block)) return { dtype, shape, expr, ...(expr.kind === 'read' ? { reason: 'expert' as const } : {}) }
+  const how =
+    block.size === 0
+      ? { method: 'passthrough', parameters: { scale: block.factor } }
+      : noiseOf(elements(shape), false, [block])
+  return { dtype, shape, expr: merged(making.step, how, [own.expert.model], expr) }
+}
+
+/** All experts' matrices of some parts in one tensor: [experts, rows, columns]. */
+export function fusedTensor(
+  making: Making,
+  experts: readonly ExpertWeights[],
+  layer: number,
+  parts: readonly Part[],
+  name: string,
+  joins: Joins,
+): ValueTensor {
+  const all = experts.flatMap((own) =>
+    parts.map((part) => ({ tensor: own.dense.of(layer, part), block: blockOf(making, own, layer, part), own, part })),
+  )
+  const { dtype } = making.base.of(layer, parts[0]!)
+  const [rows = 0, columns = 0] = all[0]!.tensor.shape
+  const shape = [experts.length, rows * parts.length, columns]
+  const reads = all.flatMap(({ tensor: { expr } }) => (expr.kind === 'read' ? [expr] : []))
+  if (reads.length < all.length || new Set(reads.map(({ view }) => kindOfRead(view))).size > 1) {
+    const made = all.map(({ own, part }) => expertTensor(making, own, layer, part))
+    return joined(
+      joins,
+      name,
+      dtype,
+      shape,
+      made.map((tensor, at) => ({ ...tensor, name: `${name}[${at}]` })),
+    )
+  }
+  const expr: ReadExpr = { kind: 'read', view: reshaped(concatenated(reads.map(({ view }) => view)), shape) }
+  const blocks = all.map(({ block }) => block)
+  if (blocks.every(isPlain)) return { dtype, shape, expr, reason: 'expert' }
+  const how = noiseOf(rows * columns, false, blocks)
+  return { dtype, shape, expr: merged(making.step, how, [...new Set(experts.map(({ expert }) => expert.model))], expr) }
+}
+
+/** Parts of one view have one dtype. */
+const kindOfRead = (view: View): string => {
+  let at = view
+  while (at.kind !== 'stored' && at.kind !== 'decode') at = 'of' in at ? ([at.of].flat()[0] as View) : at.parts[0]!
+  return at.kind === 'stored' ? at.dtype : 'decoded'
+}
+
+export const concatenated = (parts: readonly View[]): View =>
+  parts.length === 1 ? parts[0]! : { kind: 'concat', axis: 0, parts }
+export const reshaped = (of: View, shape: readonly number[]): View => ({ kind: 'reshape', of, shape })
+
+/** A tensor that an analysis puts together from its parts, in float32. */
+export function joined(
+  joins: Joins,
+  name: string,
+  dtype: ValueTensor['dtype'],
+  shape: readonly number[],
+  parts: readonly AnalysisTensor[],
+): ValueTensor {
+  const plain = parts.map(({ name, dtype, shape, expr }) => ({ name, dtype, shape, expr }))
+  joins.list.push({ tensor: name, parts: plain })
+  const inputs = plain.map(({ expr }) => expr)
+  return { dtype, shape, expr: { kind: 'computed', step: joins.step, tensor: name, shape, inputs }, reason: 'expert' }
+}
+
+export const FUSED: readonly (readonly [name: string, parts: readonly Part[]])[] = [
+  ['experts.gate_up_proj', ['gate_proj', 'up_proj']],
+  ['experts.down_proj', ['down_proj']],
+]
+
+export const constantOf = (step: string, shape: readonly number[]): ConstantExpr => ({
+  kind: 'constant',
+  step,
+  value: 0,
+  shape,
+})
+
+/** Random rows. `who`: whose they are, in a layer. */
+export function randomRows(
+  making: Making,
+  uniform: boolean,
+  layer: number,
+  who: string,
+  shape: readonly number[],
+): Expr {
+  const stream = noiseStream(making.seed, who, `layers.${layer}`)
+  const size = uniform ? Math.sqrt(1 / shape[1]!) : 1
+  const how = noiseOf(elements(shape), uniform, [{ stream, size, factor: 1 }])
+  return merged(making.step, how, [], constantOf(making.step, shape))
+}
+
+export { PARTS }
