@@ -7,6 +7,7 @@ import { quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node } from '../../language/tree.js'
 import { type Complaints, makeComplaints } from './complaints.js'
 import { convertDocument } from './convert.js'
+import { convertMixture, isMixture } from './mixture.js'
 import { modelBook } from './models.js'
 import { type Comments, mapping, text } from './nodes.js'
 import { knownKeys, readConfig } from './read.js'
@@ -32,7 +33,7 @@ export interface Conversion {
 /** The output path if the command line gives none. A configuration has no path. */
 const OUTPUT = './merged'
 
-export const isMergekit = (root: Node): boolean => childOf(root, 'merge_method') !== undefined
+export const isMergekit = (root: Node): boolean => childOf(root, 'merge_method') !== undefined || isMixture(root)
 
 /** Converts all documents of a file. The document without a name, or the last one, is the output. */
 export function convertMergekit(
@@ -43,6 +44,11 @@ export function convertMergekit(
 ): Conversion {
   const complain = makeComplaints(strict)
   const comments: Comments = new Map()
+  const [only] = documents
+  if (only?.kind === 'map' && documents.length === 1 && isMixture(only)) {
+    const root = convertMixture(only, places, complain, comments, { ...options, path: OUTPUT })
+    return { ...(root ? { root } : {}), comments, diagnostics: complain.list }
+  }
   const read = documents.map((document) => readConfig(document, complain))
   const configs = read.filter((config): config is Config => config !== undefined)
   const final = configs.find(({ name }) => !name) ?? configs.at(-1)

@@ -58,7 +58,7 @@ export function readConfig(root: Node, complain: Complaints): Config | undefined
 }
 
 /** A key with an empty value counts as absent. */
-function given(at: MapNode, key: string): Node | undefined {
+export function given(at: MapNode, key: string): Node | undefined {
   const node = childOf(at, key)
   return node?.kind === 'scalar' && node.value === null ? undefined : node
 }

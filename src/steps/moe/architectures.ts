@@ -193,9 +193,11 @@ export const architectureOf = (modelType: unknown): Architecture | undefined =>
 
 const ORDER: readonly ArchitectureName[] = ['mixtral', 'deepseek', 'qwen2_moe', 'qwen3_moe']
 
-/** The mixture of a dense model whose recipe names none: the first that can be made from it. */
-export const defaultFor = (modelType: string): Architecture | undefined =>
-  ORDER.map((name) => ALL[name]).find(({ from }) => from.includes(modelType))
+/** The mixture of a dense model whose recipe names none: the first that has such a shared expert, or the first at all. */
+export function defaultFor(modelType: string, shared: readonly Architecture['shared'][]): Architecture | undefined {
+  const all = ORDER.map((name) => ALL[name]).filter(({ from }) => from.includes(modelType))
+  return all.find((one) => shared.includes(one.shared)) ?? all[0]
+}
 
 /** What classes assume where a configuration is silent. Other classes assume other things, so it is written. */
 const DEFAULTS: Readonly<Record<string, Config>> = {

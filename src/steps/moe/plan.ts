@@ -1,5 +1,6 @@
 /** Plans mixtures of dense models. */
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
@@ -46,10 +47,11 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
       `${quote(base.origin)} has no config.json that says what it is`,
       'name a folder with config.json as base, or write config: FILE for the model',
     )
-  const architecture = step.architecture ? ALL[step.architecture] : defaultFor(config.model_type)
-  if (!architecture || !architecture.from.includes(config.model_type))
+  const type = config.model_type
+  const architecture = step.architecture ? ALL[step.architecture] : defaultFor(type, sharedOf(step))
+  if (!architecture?.from.includes(type))
     return refuse(
-      `a ${config.model_type} model can't become ${architecture?.title ?? 'a mixture'}`,
+      `a ${type} model can't become ${architecture?.title ?? 'a mixture'}`,
       `name a base that is ${(architecture ?? ALL.qwen2_moe).from.join(', ')}, or another architecture`,
     )
   const found = expertsOf(step, dense, context)
@@ -90,6 +92,10 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
   }
 }
 
+/** The kinds of shared expert that the step's can be. */
+const sharedOf = ({ shared }: MixStep): readonly Architecture['shared'][] =>
+  !shared ? ['none', 'plain'] : shared.prompts.length > 0 || shared.zeroGate ? ['gated'] : ['plain', 'gated']
+
 /** Layers with windows have none in a mixture: its configuration says so for all. */
 const layerTypes = ({ layer_types: types, use_sliding_window: windows }: Readonly<Record<string, unknown>>) => ({
   ...(Array.isArray(types) && types.some((type) => type !== 'full_attention')
@@ -116,7 +122,7 @@ function expertsOf(step: MixStep, base: Dense, context: PlanContext): FoundExper
       return refuse(`${name} is not a dense model with gated MLPs: ${dense}`, 'name dense models as experts', expert.at)
     if (dense.layers !== base.layers)
       return refuse(
-        `${name} has ${dense.layers} layers, but the base has ${base.layers}`,
+        `${name} has ${plural(dense.layers, 'layer')}, but the base has ${base.layers}`,
         'name models with the layers of the base, or cut them by a stack step',
         expert.at,
       )

@@ -1,3 +1,4 @@
+import { philox, randomStream } from '../../core/random.js'
 import { quote } from '../../core/suggest.js'
 import type { Restacked, StackedLayer, Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
@@ -7,7 +8,7 @@ import { nameAt, type Stack, siteOf, stackAt, stacksOf } from '../../networks/la
 import { packedOf } from '../../networks/packed.js'
 import { standsBeforeLayers } from '../../networks/stack.js'
 import { belongsTo, mainStack } from '../../networks/stackRoles.js'
-import type { StackStep } from './types.js'
+import type { Shuffle, StackStep } from './types.js'
 
 type Config = Readonly<Record<string, unknown>> | undefined
 
@@ -25,11 +26,15 @@ export function planStack(
   configOf: (model: string) => Config,
   faults: Faults,
 ): Value | undefined {
-  const { slices } = step
-  const [first, last] = [slices[0]!, slices.at(-1)!].map(({ model }) => values.get(model)!) as [Value, Value]
+  const given = step.slices
+  const [first, last] = [given[0]!, step.shuffle ? given[0]! : given.at(-1)!].map(
+    ({ model }) => values.get(model)!,
+  ) as [Value, Value]
   const stack = chosenStack(recipe, step, first, faults)
   const packed = packedAlike(recipe, step, values, faults)
   if (!stack) return undefined
+  const slices = step.shuffle ? drawn(recipe, step, step.shuffle, values, stack.prefix, configOf, faults) : given
+  if (!slices) return undefined
   const found = outside(stack, first, last)
   const order: StackedLayer[] = []
   let sound = packed
@@ -74,6 +79,39 @@ export function planStack(
     ...(first.network ? { network: first.network } : {}),
     ...(first.quantization ? { quantization: first.quantization } : {}),
   }
+}
+
+/** A slice of one layer for each layer: of a model that is drawn by its weight. Error: `bad-layers` for other numbers of layers. */
+function drawn(
+  recipe: RecipeHead,
+  step: StackStep,
+  { models, weights, seed = recipe.seed }: Shuffle,
+  values: ReadonlyMap<string, Value>,
+  prefix: string,
+  configOf: (model: string) => Config,
+  faults: Faults,
+): StackStep['slices'] | undefined {
+  const counts = models.map((model) => layersOf(values.get(model)!, prefix, configOf)?.length ?? 0)
+  const [count = 0] = counts
+  const other = counts.findIndex((one) => one !== count || one === 0)
+  if (other >= 0) {
+    const message = `${quote(models[0]!)} has ${count} layers, and ${quote(models[other]!)} has ${counts[other]}`
+    faults.error('bad-layers', message, recipe.placeOf(step.at, 'key'), 'shuffle models of the same layers')
+    return undefined
+  }
+  const sum = weights.reduce((total, weight) => total + weight, 0)
+  return Array.from({ length: count }, (_, layer) => {
+    const [key0, key1, c2, c3] = randomStream(seed, 'stack', `layer ${layer}`)
+    const share = ((philox([0, 0, c2, c3], [key0, key1])[0] + 0.5) / 2 ** 32) * sum
+    let upTo = 0
+    const chosen = weights.findIndex((weight) => {
+      upTo += weight
+      return share < upTo
+    })
+    // The sum of weights may round below the share.
+    const model = models[chosen >= 0 ? chosen : weights.findLastIndex((weight) => weight > 0)]!
+    return { model, layers: [layer, layer + 1] as const, at: step.at }
+  })
 }
 
 /** The stacks of a value, including those that have no layers left. */

@@ -2,10 +2,30 @@
 import { quote } from '../../core/suggest.js'
 import { type Cursor, get, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
 import type { Report } from '../../language/report.js'
-import type { StackStep } from './types.js'
+import type { Shuffle, StackStep } from './types.js'
 
 /** A list of slices, or a mapping that also names the stack. */
 const slicesOf = (at: Cursor): Cursor[] => itemsOf(isMapping(at) ? get(at, 'slices') : at)
+
+/** The models, without layers. */
+const nothingOf = (models: readonly string[], at: Cursor): StackStep['slices'] =>
+  models.map((model) => ({ model, layers: [0, 0] as const, at: at.path }))
+
+function readShuffle(at: Cursor, report: Report, use: (at: Cursor | undefined) => string): Shuffle | undefined {
+  const listed = get(at, 'models')
+  if (!listed) return undefined
+  const models = itemsOf(listed).map(use)
+  const written = get(at, 'weights')
+  const weights = written ? itemsOf(written).map((item) => numberOf(item) ?? 0) : models.map(() => 1)
+  if (written && weights.length !== models.length)
+    report.error('bad-value', `there are ${weights.length} weights for ${models.length} models`, written.path, {
+      hint: 'write one for each model',
+    })
+  else if (!weights.some((weight) => weight > 0))
+    report.error('bad-value', 'all weights are 0', (written ?? listed).path, { hint: 'give one model a weight' })
+  const seed = numberOf(get(at, 'seed'))
+  return { models, weights, ...(seed === undefined ? {} : { seed }) }
+}
 
 /** `use` resolves the name of a model or step. */
 export function stackStep(
@@ -32,7 +52,15 @@ export function stackStep(
     }
     return { model: use(get(slice, 'model')), layers: [first, last] as const, at: slice.path }
   })
+  const shuffle = readShuffle(at, report, use)
   const prefix = textOf(of)?.replace(/\.+$/, '')
   const named = of && prefix !== undefined ? { of: { prefix, at: of.path } } : {}
-  return { kind: 'stack', name, at: at.path, ...named, slices }
+  return {
+    kind: 'stack',
+    name,
+    at: at.path,
+    ...named,
+    slices: shuffle ? nothingOf(shuffle.models, at) : slices,
+    ...(shuffle ? { shuffle } : {}),
+  }
 }

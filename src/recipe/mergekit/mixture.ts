@@ -1,0 +1,175 @@
+/** Converts a configuration of mergekit-moe to a recipe with a `moe` step. */
+import { quote } from '../../core/suggest.js'
+import { childOf, type MapNode, type Node, type Span } from '../../language/tree.js'
+import type { Complaints } from './complaints.js'
+import { type ModelBook, modelBook } from './models.js'
+import { type Comments, list, mapping, text } from './nodes.js'
+import { given, knownKeys } from './read.js'
+import { type Places, readReference } from './reference.js'
+
+const TOP = [
+  ...['base_model', 'gate_mode', 'dtype', 'experts_per_token', 'experts', 'shared_experts', 'architecture'],
+  // Not of mergekit: the file for gate_mode: hidden.
+  'statistics',
+]
+const EXPERT = ['source_model', 'positive_prompts', 'negative_prompts', 'noise_scale', 'residual_scale']
+
+const GATES: Readonly<Record<string, string>> = {
+  random: 'random',
+  uniform_random: 'uniform_random',
+  cheap_embed: 'embedding',
+  hidden: 'statistics',
+  hidden_avg: 'statistics',
+}
+
+/** Titles of architectures, whose beginnings select them, in the order in which they are tried. */
+const TITLES = [
+  ['Mixtral', 'mixtral'],
+  ['DeepSeek MoE', 'deepseek'],
+  ['Qwen MoE', 'qwen2_moe'],
+  ['Qwen3 MoE', 'qwen3_moe'],
+] as const
+
+export const isMixture = (root: Node): boolean =>
+  childOf(root, 'experts') !== undefined && childOf(root, 'base_model') !== undefined
+
+/** Undefined after errors. `name`: of the step. */
+export function convertMixture(
+  root: MapNode,
+  places: Places,
+  complain: Complaints,
+  comments: Comments,
+  {
+    seed,
+    shardSize,
+    path,
+  }: { readonly seed?: Node | undefined; readonly shardSize?: Node | undefined; readonly path: string },
+): MapNode | undefined {
+  knownKeys(root, TOP, complain)
+  const models = modelBook(['mixture'], places, complain)
+  const at = childOf(root, 'experts')!.span
+  const gate = gateOf(root, at, complain)
+  const base = modelOf(childOf(root, 'base_model')!, models, complain)
+  const experts = childOf(root, 'experts')!
+  const [shared, ...more] = itemsOf(given(root, 'shared_experts'))
+  if (more.length > 0)
+    complain.error('bad-value', `there are ${more.length + 1} shared experts`, more[0]!.span, 'list one shared expert')
+  const step = mapping(
+    [
+      ['base', base],
+      ['gate', gate],
+      ['statistics', given(root, 'statistics')],
+      ['architecture', architectureOf(root, places, complain)],
+      ['experts_per_token', given(root, 'experts_per_token')],
+      [
+        'experts',
+        list(
+          itemsOf(experts).map((one) => expertOf(one, EXPERT_KEYS, models, complain)),
+          experts.span,
+        ),
+      ],
+      ['shared_expert', shared && expertOf(shared, SHARED_KEYS, models, complain)],
+    ],
+    at,
+  )
+  const dtype = given(root, 'dtype')
+  const output = mapping(
+    [
+      ['path', text(path, at)],
+      ['dtype', dtype?.kind === 'scalar' ? text(dtype.source.replace(/^torch\./, ''), dtype.span) : dtype],
+      ['shard_size', shardSize],
+    ],
+    at,
+  )
+  const target = output.entries.size === 1 ? output.entries.get('path')!.value : output
+  comments.set(target, 'mergekit takes the path from the command line')
+  if (complain.broken()) return undefined
+  return mapping(
+    [
+      ['terge', text(1, at)],
+      ['models', mapping(models.entries(), at)],
+      ['steps', mapping([['mixture', mapping([['moe', step]], at)]], at)],
+      ['seed', seed],
+      ['output', target],
+    ],
+    at,
+  )
+}
+
+const itemsOf = (node: Node | undefined): readonly Node[] => (node?.kind === 'list' ? node.items : [])
+
+const scalarOf = (node: Node | undefined): string | undefined =>
+  node?.kind === 'scalar' && node.value !== null ? node.source : undefined
+
+function gateOf(root: MapNode, at: Span, complain: Complaints): Node | undefined {
+  const written = given(root, 'gate_mode')
+  const mode = scalarOf(written) ?? 'hidden'
+  const gate = Object.hasOwn(GATES, mode) ? GATES[mode]! : undefined
+  const place = written?.span ?? at
+  if (gate === undefined)
+    complain.error('bad-value', `${quote(mode)} is not a gate_mode`, place, `one of ${Object.keys(GATES).join(', ')}`)
+  else if (gate === 'statistics' && !given(root, 'statistics')) {
+    const file = at.origin.file
+    complain.error(
+      'missing-statistics',
+      `gate_mode: ${mode}${written ? '' : ', the default,'} needs the hidden states of the prompts, and terge runs no network`,
+      place,
+      `run mixture_statistics.py, the script of docs/mixtures.md: python mixture_statistics.py ${file} hidden.safetensors; then add --set statistics=hidden.safetensors, or write gate_mode: cheap_embed`,
+    )
+  }
+  return gate === undefined ? undefined : text(gate, place)
+}
+
+/** The architectures that a text is the beginning of. With both kinds of Qwen, the base's names tell which. */
+function architectureOf(root: MapNode, { known, folder: _ }: Places, complain: Complaints): Node | undefined {
+  const written = given(root, 'architecture')
+  const wanted = scalarOf(written)?.toLowerCase()
+  if (!written || !wanted) return undefined
+  const found = TITLES.filter(([title]) => title.toLowerCase().startsWith(wanted))
+  const [first, second] = found
+  if (!first) {
+    const titles = TITLES.map(([title]) => title).join(', ')
+    complain.error(
+      'bad-value',
+      `no architecture begins with ${quote(scalarOf(written)!)}`,
+      written.span,
+      `the architectures are ${titles}; their beginnings select them`,
+    )
+    return undefined
+  }
+  if (!second) return text(first[1], written.span)
+  // Norms of queries are what Qwen3 has and Qwen2 has not.
+  const qwen3 = [...known.values()].some((names) => names.some((name) => name.includes('.self_attn.q_norm.')))
+  return text(qwen3 ? 'qwen3_moe' : 'qwen2_moe', written.span)
+}
+
+const EXPERT_KEYS = { noise: 'noise_scale', scale: 'residual_scale' }
+const SHARED_KEYS = { noise: 'noise', scale: 'scale' }
+
+function modelOf(node: Node, models: ModelBook, complain: Complaints): Node | undefined {
+  const reference = readReference(node, complain)
+  return reference && text(models.find(reference).name, node.span)
+}
+
+function expertOf(node: Node, keys: typeof EXPERT_KEYS, models: ModelBook, complain: Complaints): Node {
+  const source = childOf(node, 'source_model')
+  if (node.kind !== 'map' || !source) {
+    complain.error('missing-key', "an expert needs the key 'source_model'", node.span, 'write source_model: MODEL')
+    return node
+  }
+  knownKeys(node, EXPERT, complain)
+  const some = (key: string): Node | undefined => {
+    const value = given(node, key)
+    return value?.kind === 'list' && value.items.length === 0 ? undefined : value
+  }
+  return mapping(
+    [
+      ['model', modelOf(source, models, complain)],
+      ['prompts', some('positive_prompts')],
+      ['negative', some('negative_prompts')],
+      [keys.scale, some('residual_scale')],
+      [keys.noise, some('noise_scale')],
+    ],
+    node.span,
+  )
+}
