@@ -135,7 +135,7 @@ function embeddingOf(step: MixStep, { base: { hidden } }: Making, context: PlanC
   )
   if (!found || all.length > 1)
     refuse(`${quote(step.base)} has no single embedding`, 'write gate: statistics or random')
-  else if (recipe.tokenizer !== undefined)
+  else if (recipe.tokenizer !== undefined || base.vocabulary)
     refuse(
       'prompts are cut by the tokenizer of the base, and tokenizer gives the result another one',
       'change the vocabulary in another recipe, and use its result as base',
