@@ -108,6 +108,25 @@ test('a formula can have a tensor of more than one tile, and any number of threa
   assert.ok(one.bytes.equals(two.bytes))
 })
 
+test('numbers that are not finite with these weights and parameters are refused, and those that are not looked at are not', async () => {
+  const run = (formula: string, weights: readonly number[], t: number) =>
+    merge('formula', models(2, 'float32', { weights, parameters: { formula, t } }, { w: [5] }))
+  const wrong = async (...given: Parameters<typeof run>): Promise<string> => {
+    try {
+      await run(...given)
+      return ''
+    } catch (error) {
+      return String((error as Error).message)
+    }
+  }
+  assert.match(
+    await wrong('base + t * sum(w / sum(w) * delta)', [1, -1], 1),
+    /is Infinity with these weights and parameters/,
+  )
+  assert.match(await wrong('base + sum(w * delta) * tensor_quantile(base, t)', [1, 1], 2), /must be from 0 to 1/)
+  assert.is(await wrong('base + sum(w * delta) * where(t == 0, 1, 1 / t)', [1, 1], 0), '')
+})
+
 test('the lineage says the formula, its parameters, and weights only where they are used', async () => {
   const parameters = { formula: 'base + t * sum(delta) + 0 * layer', t: 0.5 }
   const { lineage } = await merge('formula', models(2, 'float32', { parameters }, { 'model.layers.0.w': [8] }))

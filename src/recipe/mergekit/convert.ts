@@ -40,7 +40,8 @@ export function convertDocument(config: Config, name: string, work: Work): Known
 /** A method that mergekit does not have, with terge's parameter names. */
 function ownMethod(name: string): MergekitMethod | undefined {
   const method = lookupMethod(name)
-  if (!method) return undefined
+  // A formula is no number, as its parameters are there.
+  if (!method || method.open) return undefined
   const parameters = method.parameters.map(({ name, type, perModel, default: value }) => ({
     name,
     recipe: name,
