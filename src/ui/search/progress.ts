@@ -33,7 +33,7 @@ function jsonLines(stream: { write(text: string): unknown }): SearchRenderer {
   return { listen, stopping, finish: async () => {} }
 }
 
-export const beginLine = ({ method, parameters, trials, parallel, done }: Extract<SearchEvent, { kind: 'search' }>) =>
+const beginLine = ({ method, parameters, trials, parallel, done }: Extract<SearchEvent, { kind: 'search' }>) =>
   `${counted(parameters.length, 'parameter')} with ${method}, ${counted(trials, 'trial')}` +
   `${parallel > 1 ? `, ${parallel} at the same time` : ''}${done > 0 ? `; ${done} recorded before` : ''}`
 

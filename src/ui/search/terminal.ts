@@ -1,4 +1,5 @@
 /** A search on a terminal: a bar, the checkpoints under way, the best trial and the last ones, redrawn in place. */
+import { counted } from '../../core/words.js'
 import type { RunEvent, SearchEvent, TrialData } from '../../index.js'
 import { diagnosticText, showsColours } from '../problems.js'
 import { barLines, type Look, shortened } from '../progress/bar.js'
@@ -7,7 +8,7 @@ import { picture } from '../progress/picture.js'
 import { lookOf } from '../progress/terminal.js'
 import { type Phases, STOP_HINT } from '../progress/types.js'
 import { formatSeconds, printable, table } from '../text.js'
-import { beginLine, repeatText, type SearchRenderer } from './progress.js'
+import { repeatText, type SearchRenderer } from './progress.js'
 import { metricsText, short, shortNames } from './words.js'
 
 const PHASES: Phases = ['preparing', 'searching', 'making the best again']
@@ -84,7 +85,7 @@ export function searchTable(stream: NodeJS.WriteStream, now: () => number): Sear
     const fit = (line: string) => shortened(line, look().width)
     if (phase === SEARCHING && over && state.begin) {
       const best = state.best ? `, best ${short(state.best.score!)} in trial ${state.best.trial}` : ''
-      return fit(`${name}: ${beginLine(state.begin)}: ${state.done} done${best}`)
+      return fit(`${name}: ${state.done} of ${counted(state.begin.trials, 'trial')}${best}`)
     }
     if (over || drawing.current() !== phase)
       return fit(phase === REPEATING && after !== '' ? `${name}: ${after}` : name)
