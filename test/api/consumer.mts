@@ -143,6 +143,7 @@ import {
   type View,
   type ViewOptions,
   viewPlan,
+  type TransplantAnalysis,
   type ZipAnalysis,
   type BoundedRun,
   type DownloadOptions,
@@ -441,7 +442,7 @@ function wordOf(expr: Expr): string {
 }
 
 function titleOf(analysis: Analysis): string {
-  const known: RebasinAnalysis | RepairAnalysis | ZipAnalysis = analysis
+  const known: RebasinAnalysis | RepairAnalysis | TransplantAnalysis | ZipAnalysis = analysis
   return known.kind
 }
 
