@@ -11,6 +11,7 @@ import { keyReference, keyTable } from './readme/keys.mjs'
 import { layoutTable } from './readme/layouts.mjs'
 import { methodReference, methodTable } from './readme/methods.mjs'
 import { peerTable } from './readme/peers.mjs'
+import { qualityTable } from './readme/quality.mjs'
 import { rebasinResult, tiesLineage, tiesPlan, tiesResult } from './readme/quickstart.mjs'
 import { recipeTable } from './readme/recipes.mjs'
 
@@ -39,6 +40,7 @@ const PARTS = {
   layouts: layoutTable,
   methods: methodTable,
   'method reference': methodReference,
+  quality: qualityTable,
   keys: keyTable,
   'key reference': keyReference,
   fault,

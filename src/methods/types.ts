@@ -142,6 +142,8 @@ export interface Method {
   readonly formula: string
   /** arXiv number. */
   readonly paper?: string
+  /** What a user should know before choosing it, in a sentence. */
+  readonly note?: string
   /**
    * `none`: terge only copies tensors from a base. `required`: the method works on task vectors; the base is not merged
    * by default.

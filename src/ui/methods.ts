@@ -76,6 +76,7 @@ export function methodText(method: Method, width = Number.POSITIVE_INFINITY): st
     ['base', method.open ? OPEN_BASE : BASES[method.base]],
     ['weights', method.weights ? 'one per model (default: 1)' : 'none'],
     ...(method.paper === undefined ? [] : [['paper', `https://arxiv.org/abs/${method.paper}`]]),
+    ...(method.note === undefined ? [] : [['note', method.note]]),
   ] as const
   const lines = facts.map(([name, text]) => `  ${name!.padEnd(10)}${text}`)
   const parameters = fitted(
@@ -103,10 +104,11 @@ export function methodText(method: Method, width = Number.POSITIVE_INFINITY): st
 
 /** A method as plain data for JSON. */
 export const methodJson = (method: Method) => {
-  const { name, aliases, summary, formula, paper, base, weights, models, parameters } = method
+  const { name, aliases, summary, formula, paper, note, base, weights, models, parameters } = method
   return {
     ...{ name, aliases, family: familyOf(method), summary, formula },
     ...(paper === undefined ? {} : { paper }),
+    ...(note === undefined ? {} : { note }),
     ...{ base, weights, models, parameters },
   }
 }
