@@ -20,10 +20,19 @@ export function readTensors(file) {
   const header = JSON.parse(bytes.subarray(8, start).toString('utf8'))
   delete header.__metadata__
   return Object.fromEntries(
-    Object.entries(header).map(([name, { dtype, shape, data_offsets: [from, to] }]) => {
-      const count = shape.reduce((product, side) => product * side, 1)
-      return [name, { shape, values: READERS[dtype](bytes.subarray(start + from, start + to), count) }]
-    }),
+    Object.entries(header).map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [from, to],
+        },
+      ]) => {
+        const count = shape.reduce((product, side) => product * side, 1)
+        return [name, { shape, values: READERS[dtype](bytes.subarray(start + from, start + to), count) }]
+      },
+    ),
   )
 }
 
@@ -38,7 +47,11 @@ export function writeTensors(tensors) {
   const text = Buffer.from(JSON.stringify(header))
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(text.length))
-  return Buffer.concat([length, text, ...Object.values(tensors).map(({ values }) => Buffer.from(Float32Array.from(values).buffer))])
+  return Buffer.concat([
+    length,
+    text,
+    ...Object.values(tensors).map(({ values }) => Buffer.from(Float32Array.from(values).buffer)),
+  ])
 }
 
 /** Rows of inputs become rows of `places`: which input each number of a row is, or -1 for 0. */
@@ -123,12 +136,17 @@ export const accuracy = (layers, tensors, { x, y }) =>
 /** Sums over samples of squared gradients of the log-likelihood, and of outer products of the inputs of linear layers. */
 export function statistics(layers, tensors, { x, y }) {
   const squares = Object.fromEntries(
-    Object.entries(tensors).map(([name, { shape, values }]) => [name, { shape, values: new Float64Array(values.length) }]),
+    Object.entries(tensors).map(([name, { shape, values }]) => [
+      name,
+      { shape, values: new Float64Array(values.length) },
+    ]),
   )
   const grams = {}
   for (const [i, sample] of x.entries()) {
     const all = forward(layers, tensors, sample)
-    const gradients = Object.fromEntries(Object.keys(tensors).map((name) => [name, new Float64Array(tensors[name].values.length)]))
+    const gradients = Object.fromEntries(
+      Object.keys(tensors).map((name) => [name, new Float64Array(tensors[name].values.length)]),
+    )
     const last = all.at(-1)
     const most = Math.max(...last)
     const total = last.reduce((sum, value) => sum + Math.exp(value - most), 0)

@@ -77,22 +77,27 @@ async function both(group, method, way, kinds) {
     if (value > best.value) best = { value, trial }
   }
   if (way.scaled)
-    for (const scale of SCALES) consider(scaled(group.base, plain, scale), { parameters: { lines: { alpha: scale, beta: 0 } } })
+    for (const scale of SCALES)
+      consider(scaled(group.base, plain, scale), { parameters: { lines: { alpha: scale, beta: 0 } } })
   for (const trial of way.trials) consider(await merged(group, method, way, kinds, trial), trial)
   if (!way.scaled && way.trials.length === 0) return { untuned }
   // What counts is what terge makes with this number.
-  const tuned = best.trial ? measure(group, await merged(group, method, way, kinds, best.trial), kinds, 'test') : untuned
+  const tuned = best.trial
+    ? measure(group, await merged(group, method, way, kinds, best.trial), kinds, 'test')
+    : untuned
   return { untuned, tuned, ...(best.trial ? { trial: best.trial } : {}) }
 }
 
 const PAIRS = (tasks) => tasks.flatMap((a, i) => tasks.slice(i + 1).map((b) => [a, b]))
-const groupsOf = (way, tasks) => (way.of === 'all' ? [tasks] : way.of === 'pairs' ? PAIRS(tasks) : tasks.map((one) => [one]))
+const groupsOf = (way, tasks) =>
+  way.of === 'all' ? [tasks] : way.of === 'pairs' ? PAIRS(tasks) : tasks.map((one) => [one])
 
 async function measured(group, method, way, tasks) {
   const found = []
   for (const kinds of groupsOf(way, tasks)) {
     // A model alone is measured on all tasks.
-    if (way.of === 'each') found.push({ untuned: measure(group, await merged(group, method, way, kinds), tasks, 'test') })
+    if (way.of === 'each')
+      found.push({ untuned: measure(group, await merged(group, method, way, kinds), tasks, 'test') })
     else found.push(await both(group, method, way, kinds))
   }
   const trials = found.flatMap(({ trial }) => (trial ? [trial] : []))
@@ -135,13 +140,18 @@ try {
       alone: groups.map((group) => rounded(mean(tasks.map((kind) => measure(group, own(kind, group), tasks, 'test'))))),
       own: groups.map((group) => rounded(mean(tasks.map((kind) => measure(group, own(kind, group), [kind], 'test'))))),
       /** Of each pair: one of its models on both tasks, and their average. */
-      one: groups.map((group) => rounded(mean(PAIRS(tasks).flatMap((pair) => pair.map((kind) => measure(group, own(kind, group), pair, 'test')))))),
+      one: groups.map((group) =>
+        rounded(
+          mean(PAIRS(tasks).flatMap((pair) => pair.map((kind) => measure(group, own(kind, group), pair, 'test')))),
+        ),
+      ),
       pairs: [],
     }
     const linear = listMethods().find((method) => method.name === 'linear')
     for (const group of groups) {
       const values = []
-      for (const pair of PAIRS(tasks)) values.push(measure(group, await merged(group, linear, wayOf(linear), pair), pair, 'test'))
+      for (const pair of PAIRS(tasks))
+        values.push(measure(group, await merged(group, linear, wayOf(linear), pair), pair, 'test'))
       results.sets[name].pairs.push(rounded(mean(values)))
     }
     for (const method of listMethods()) {
@@ -159,11 +169,20 @@ try {
       }
       results.methods[method.name].sets[name] = entry
       writeFileSync(flags.out, `${JSON.stringify(results, null, 2)}\n`)
-      console.log(name, method.name, ...entry.defaults, '|', ...(entry.tuned ?? []), JSON.stringify(trials.map((one) => one.parameters?.lines?.alpha ?? one)))
+      console.log(
+        name,
+        method.name,
+        ...entry.defaults,
+        '|',
+        ...(entry.tuned ?? []),
+        JSON.stringify(trials.map((one) => one.parameters?.lines?.alpha ?? one)),
+      )
     }
   }
   const order = listMethods().map(({ name }) => name)
-  results.methods = Object.fromEntries(order.filter((name) => name in results.methods).map((name) => [name, results.methods[name]]))
+  results.methods = Object.fromEntries(
+    order.filter((name) => name in results.methods).map((name) => [name, results.methods[name]]),
+  )
   writeFileSync(flags.out, `${JSON.stringify(results, null, 2)}\n`)
 } finally {
   rmSync(work, { recursive: true, force: true })

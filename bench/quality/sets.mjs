@@ -33,5 +33,8 @@ function samples(name, data, task, part) {
     return { x: rowsOf(data[`${task}.${part}.x`], (value) => value), y: data[`${task}.${part}.y`].values }
   const { places, negative } = { places: data[`${task}.places`]?.values, negative: data[`${task}.negative`] }
   const images = rowsOf(data[`${part}.x`], (value) => (negative ? 16 - value : value) / 16)
-  return { x: images.map((image) => (places ? image.map((_, i) => image[places[i]]) : image)), y: data[`${part}.y`].values }
+  return {
+    x: images.map((image) => (places ? image.map((_, i) => image[places[i]]) : image)),
+    y: data[`${part}.y`].values,
+  }
 }

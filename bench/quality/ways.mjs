@@ -27,8 +27,11 @@ const REASONS = {
  * what is added to the base, through `lines`. `trials`: other numbers to try.
  */
 export function wayOf(method) {
-  const missing = method.parameters.filter((one) => one.default === undefined && !(one.name in (REQUIRED[method.name] ?? {})))
-  const reason = REASONS[method.name] ?? (missing.length > 0 ? `needs ${missing.map(({ name }) => name).join(', ')}` : undefined)
+  const missing = method.parameters.filter(
+    (one) => one.default === undefined && !(one.name in (REQUIRED[method.name] ?? {})),
+  )
+  const reason =
+    REASONS[method.name] ?? (missing.length > 0 ? `needs ${missing.map(({ name }) => name).join(', ')}` : undefined)
   if (reason) return { reason }
   const { most } = method.models
   return {

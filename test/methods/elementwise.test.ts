@@ -18,7 +18,7 @@ const CASES: readonly Sample[] = [
   ['ram', 2, { parameters: { epsilon: 0.01, lines } }],
   ['ramplus_tl', 3, { parameters: { epsilon: 0.01, r: 0.5, alpha: 3, lines } }],
   ['linear_if_changed', 2, {}],
-  ['linear_if_changed', 2, { weights: [0.3, 0.2], parameters: { base_weight: 0.5, threshold: 0.05 } }],
+  ['linear_if_changed', 2, { weights: [0.3, 0.2], parameters: { base_weight: 0.5, threshold: 0.05, lines } }],
   ['linear_if_changed', 3, { parameters: { threshold: 1e30 } }],
   ['task_arithmetic', 3, { weights: [0.3, 0.9, 0.1], parameters: { lambda: 0.7, normalize: true, lines } }],
 ]

@@ -51,7 +51,9 @@ test('the numbers are those that terge gives', () =>
       await run(
         await plan({
           terge: 1,
-          models: Object.fromEntries([...(isOnBase ? ['base'] : []), ...tasks].map((kind) => [kind, set.file(1, kind)])),
+          models: Object.fromEntries(
+            [...(isOnBase ? ['base'] : []), ...tasks].map((kind) => [kind, set.file(1, kind)]),
+          ),
           ...(isOnBase ? { base: 'base' } : {}),
           merge: { method, models: tasks },
           output: { path: output, dtype: 'float32' },

@@ -46,7 +46,7 @@ for (const method of TASK)
     assert.equal(reference(method, withParameters(given, { lambda: 0 })), given.base)
   })
 
-for (const method of [...TASK, 'model_stock', 'ram', 'ramplus_tl', 'sce'])
+for (const method of [...TASK, 'linear_if_changed', 'model_stock', 'ram', 'ramplus_tl', 'sce'])
   test(`${method}: lines scales the merged difference by its layer`, () => {
     const given = sample(method, 'float64')
     const merged = reference(method, given)

@@ -93,7 +93,7 @@ export function linearIfChanged(given: Given): Tensor {
   const sum = option(given, 'base_weight', 1) + add(weightsOf(given)) || 1
   return task(
     given,
-    weightsOf(given).map((w) => (far ? w / sum : 0)),
+    weightsOf(given).map((w) => (far ? lambdaOf(given) * (w / sum) : 0)),
   )
 }
 

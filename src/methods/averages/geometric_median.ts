@@ -10,8 +10,10 @@
  * result is exactly the first.
  * Source: Weiszfeld 1937; for models arXiv 1912.13445.
  */
+
 import { ANY_BASIS } from '../shared/adapters.js'
 import { add, type Gram, gramFrom, gramPasses, length } from '../shared/gram.js'
+import { NEVER_ABOVE_AVERAGE } from '../shared/quality.js'
 import { ranged, shares } from '../shared/weights.js'
 import type { Method, PassInput } from '../types.js'
 
@@ -62,6 +64,7 @@ export const geometricMedian: Method = {
   summary: 'the point with the smallest weighted sum of distances to the models',
   formula: 'y that minimises Σ w_i ‖x_i − y‖ over whole tensors',
   paper: '1912.13445',
+  note: NEVER_ABOVE_AVERAGE,
   base: 'none',
   weights: true,
   divides: () => true,

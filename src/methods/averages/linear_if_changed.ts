@@ -6,10 +6,10 @@
  *
  * b: the base's tensor; δ_i = x_i − b; w_i: the models' weights; w_b: `base_weight`; N: the number of elements; ‖·‖: the
  * 2-norm of all elements. The first is (w_b b + Σ w_i x_i)/(w_b + Σ w_i). A sum of weights of 0 divides by 1. A
- * difference that is not finite exceeds every threshold.
+ * difference that is not finite exceeds every threshold. `lines` scales the difference from b.
  */
 import { ON_TASK_VECTORS } from '../shared/taskVectors.js'
-import { shares } from '../shared/weights.js'
+import { scaleOf, shares } from '../shared/weights.js'
 import type { Method, TensorSettings } from '../types.js'
 
 /** The shares of the models. That of the base is the rest. */
@@ -45,7 +45,7 @@ export const linearIfChanged: Method = {
         const size = shape.reduce((product, side) => product * side, 1)
         const most = Number(input.parameters.threshold)
         const same = [...input.results[0]!].every((square) => Math.sqrt(square / size) <= most)
-        return same ? models.map(() => 0) : ownShares(input)
+        return same ? models.map(() => 0) : ownShares(input).map((share) => scaleOf(input) * share)
       },
     },
   }),

@@ -4,6 +4,7 @@
  *
  * NaN in any model gives NaN. Zeros of both signs are equal and keep the recipe's order.
  */
+import { NEVER_ABOVE_AVERAGE } from '../shared/quality.js'
 import type { Method } from '../types.js'
 
 export const median: Method = {
@@ -11,6 +12,7 @@ export const median: Method = {
   aliases: [],
   summary: 'the median of each element',
   formula: 'the middle of the sorted x_i; of an even number (lo + hi)/2 of the middle two',
+  note: NEVER_ABOVE_AVERAGE,
   base: 'none',
   weights: false,
   divides: () => false,

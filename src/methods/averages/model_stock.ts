@@ -8,8 +8,10 @@
  * below 1e-6, the ratio is undefined: then t = 1, the average of the models, and a note reports it.
  * Source: arXiv 2403.19522; its form for two models is n = 2.
  */
+
 import { ANY_BASIS } from '../shared/adapters.js'
 import { clampUnit, type Gram, gramFrom, gramPasses, rowsOf } from '../shared/gram.js'
+import { NEVER_ABOVE_AVERAGE } from '../shared/quality.js'
 import { scaleOf } from '../shared/weights.js'
 import type { Method, PassInput } from '../types.js'
 
@@ -46,6 +48,7 @@ export const modelStock: Method = {
   summary: 'interpolation between the base and the average of the models, by the angle between task vectors',
   formula: 't·mean(x_i) + (1−t)·b, t = n c/(1 + (n−1)c), c the mean cosine of pairs of δ_i',
   paper: '2403.19522',
+  note: NEVER_ABOVE_AVERAGE,
   base: 'required',
   weights: false,
   divides: () => false,

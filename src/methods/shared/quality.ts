@@ -1,3 +1,3 @@
-/** The note of methods that are on no set of bench/quality better than the average: a test compares them with its results. */
+/** The note of methods that are on no set of bench/quality over half a point better than the average: a test compares. */
 export const NEVER_ABOVE_AVERAGE =
-  'in the measurements of docs/methods.md, it is on no set of models better than the plain average (linear)'
+  'on no set of models that docs/methods.md measures, it is over half a point better than the average (linear)'

@@ -13,7 +13,9 @@
  * The authors smooth adapters, of rank `rank`, and not full fine-tunes.
  * Source: arXiv 2603.06242.
  */
+
 import { averagedTask, matrixPasses, sidesOf } from '../shared/held.js'
+import { NEVER_ABOVE_AVERAGE } from '../shared/quality.js'
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import type { Method } from '../types.js'
 
@@ -23,6 +25,7 @@ export const dcMerge: Method = {
   summary: 'task vectors with smoothed spectra, merged by elected signs in a shared orthogonal space',
   formula: 'M_i = Ûᵀ(smoothed U_i S_i V_iᵀ)V̂; trim each, elect signs, keep the diagonal blocks; b + λ · Û t V̂ᵀ',
   paper: '2603.06242',
+  note: NEVER_ABOVE_AVERAGE,
   weights: false,
   parameters: [
     LAMBDA,

@@ -10,8 +10,10 @@
  * and the iteration works on coefficients in float64.
  * Source: arXiv 2603.04972.
  */
+
 import { ANY_BASIS } from '../shared/adapters.js'
 import { add, clampUnit, gramFrom, gramPasses, inner, length, unit } from '../shared/gram.js'
+import { NEVER_ABOVE_AVERAGE } from '../shared/quality.js'
 import type { Method, PassInput } from '../types.js'
 
 function coefficients(input: PassInput): number[] {
@@ -56,6 +58,7 @@ export const karcher: Method = {
   summary: "the Riemannian mean of the models' directions, scaled by their mean norm",
   formula: 'm with Σ (θ_i/sin θ_i)(u_i − cos θ_i·m) = 0, times the mean of ‖x_i‖; u_i = x_i/‖x_i‖',
   paper: '2603.04972',
+  note: NEVER_ABOVE_AVERAGE,
   base: 'none',
   weights: false,
   divides: () => false,

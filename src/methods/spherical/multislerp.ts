@@ -10,8 +10,10 @@
  * Gram matrix.
  * Source: mergekit.
  */
+
 import { ANY_BASIS } from '../shared/adapters.js'
 import { add, gramFrom, gramPasses, inner, length, unit } from '../shared/gram.js'
+import { NEVER_ABOVE_AVERAGE } from '../shared/quality.js'
 import { shares } from '../shared/weights.js'
 import type { Method, PassInput, TensorSettings } from '../types.js'
 
@@ -50,6 +52,7 @@ export const multislerp: Method = {
   aliases: [],
   summary: 'the weighted spherical mean of any number of models',
   formula: '(m cos‖τ‖ + τ sin‖τ‖/‖τ‖)·Σ w_i ‖x_i‖, m the mean direction, τ the mean tangent there',
+  note: NEVER_ABOVE_AVERAGE,
   base: 'optional',
   weights: true,
   divides: ({ normalize_weights }) => normalize_weights !== false,
