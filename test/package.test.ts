@@ -94,7 +94,7 @@ test('the lock file installs anywhere: it knows every optional package and no ho
 test('the package holds what a user needs and nothing else', () => {
   const names = packedNames()
   const expected =
-    /^(bin\/run\.js|dist\/(src|cli)\/.+\.(js|d\.ts|wasm)|dist\/cli\/LICENSES\.txt|docs\/(api\/)?[\w-]+\.md|docs\/images\/\w+\.(png|svg)|scripts\/prepare\.mjs|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|recipes\/cluster\/\w+\.template|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
+    /^(bin\/run\.js|dist\/(src|cli)\/.+\.(js|d\.ts|wasm)|dist\/cli\/LICENSES\.txt|docs\/(api\/)?[\w-]+\.md|docs\/images\/\w+\.(png|svg)|scripts\/prepare\.mjs|schemas\/[\w.]+\.json|recipes\/quickstart\/.+|recipes\/cluster\/\w+\.template|recipes\/evaluate\/\w+\.py|package\.json|README\.md|CHANGELOG\.md|LICENSE)$/
   assert.equal(
     names.filter((name) => !expected.test(name)),
     [],

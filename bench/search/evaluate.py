@@ -14,8 +14,6 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 with open(sys.argv[1], encoding="utf-8") as file:
     passages = {kind: torch.tensor(tokens) for kind, tokens in json.load(file).items()}
-texts = torch.cat(list(passages.values()))
-counts = [len(tokens) for tokens in passages.values()]
 model = None
 
 for line in sys.stdin:
@@ -23,13 +21,11 @@ for line in sys.stdin:
     if model is None:
         model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(folder), dtype=torch.float32).eval()
     model.load_state_dict({name: tensor.float() for name, tensor in load_file(f"{folder}/model.safetensors").items()})
-    with torch.inference_mode():
-        logits = model(texts[:, :-1]).logits.double()
-    wanted = texts[:, 1:, None]
-    losses = -logits.log_softmax(-1).gather(-1, wanted)[..., 0].mean(1)
-    right = (logits.argmax(-1, keepdim=True) == wanted).double().mean((1, 2))
     found = {}
-    for kind, loss, accuracy in zip(passages, losses.split(counts), right.split(counts)):
-        found[f"loss_{kind}"] = loss.mean().item()
-        found[f"accuracy_{kind}"] = accuracy.mean().item()
+    for kind, tokens in passages.items():
+        with torch.inference_mode():
+            logits = model(tokens[:, :-1], use_cache=False).logits.double()
+        wanted = tokens[:, 1:, None]
+        found[f"loss_{kind}"] = -logits.log_softmax(-1).gather(-1, wanted).mean().item()
+        found[f"accuracy_{kind}"] = (logits.argmax(-1, keepdim=True) == wanted).double().mean().item()
     print(json.dumps(found), flush=True)

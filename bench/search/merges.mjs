@@ -1,4 +1,4 @@
-// Merges by terge's API and their metrics: one recipe, many settings, one evaluating process.
+// Merges by terge's API and their metrics: many merges per run, one evaluating process.
 import { spawn } from 'node:child_process'
 import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
@@ -24,7 +24,7 @@ export function evaluator(python, passages, work) {
   }
 }
 
-/** Metrics that an earlier run of the same recipe on the same passages left in `metrics.jsonl`. */
+/** Metrics that an earlier study of the same merges on the same passages left in a file. */
 function remembered(file, identity) {
   const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []
   if (lines[0] !== JSON.stringify(identity)) {
@@ -34,28 +34,32 @@ function remembered(file, identity) {
   return new Map(lines.slice(1).map((line) => JSON.parse(line)))
 }
 
-/** Makes a merge with `--set` overrides, measures it, and remembers the metrics. */
-export async function measured(recipe, { python, passages, work }) {
+/**
+ * Metrics of merges by their points. `recipe` gives the recipe that makes several of them: step and output `tN` is merge N. What was
+ * measured once is remembered.
+ */
+export async function measured({ recipe, passages, python, work }) {
   const { plan, run } = await import('../../dist/src/index.js')
-  mkdirSync(work, { recursive: true })
-  const file = path.join(work, 'recipe.yml')
-  writeFileSync(file, recipe)
   const { evaluate, end } = evaluator(python, passages, work)
   const log = path.join(work, 'metrics.jsonl')
-  const known = remembered(log, { recipe, passages })
+  const known = remembered(log, { recipe: recipe([[]]), passages })
+  const [file, outputs] = [path.join(work, 'recipe.yml'), path.join(work, 'out')]
+  mkdirSync(outputs, { recursive: true })
   return {
     end,
     evaluate,
-    async measure(set) {
-      const key = JSON.stringify(set)
-      if (!known.has(key)) {
-        const output = path.join(work, 'out')
-        const prepared = await plan(file, { set, output })
+    async measure(points) {
+      const keys = points.map((point) => JSON.stringify(point))
+      const missing = [...new Set(keys)].filter((key) => !known.has(key))
+      if (missing.length > 0) {
+        const prepared = await plan(file, { text: recipe(missing.map((key) => JSON.parse(key))) })
         await run(prepared, { force: true, sync: false, digests: 'none', threads: 1 })
-        known.set(key, await evaluate(output))
+      }
+      for (const [index, key] of missing.entries()) {
+        known.set(key, await evaluate(path.join(outputs, `t${index}`)))
         appendFileSync(log, `${JSON.stringify([key, known.get(key)])}\n`)
       }
-      return known.get(key)
+      return keys.map((key) => known.get(key))
     },
   }
 }

@@ -1,7 +1,7 @@
 // How good searches are: 60 trials of each method, from five seeds, against a grid of 400 points, on merges of small language models.
-// node bench/search/study.mjs [--python python3] [--passages FILE.safetensors] [--objective accuracy|loss] [--methods cma-es,tpe,random] [--seeds 5] [--trials 60] [--work DIR]
+// node bench/search/study.mjs [--python python3] [--passages FILE.safetensors] [--objective accuracy|loss] [--methods grid,cma-es,tpe,random] [--count 32] [--seeds 5] [--trials 60] [--work DIR]
 // Python needs torch, transformers and safetensors. Without --passages, the texts are this project's own documents and programs.
-// Metrics of merges are kept in DIR: another objective, or more seeds, make only what is missing.
+// Passages: so many of each kind of text. Metrics of merges are kept in DIR: another objective, or more seeds, make only what is missing.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -16,7 +16,8 @@ const { values: flags } = parseArgs({
     python: { type: 'string', default: 'python3' },
     passages: { type: 'string' },
     objective: { type: 'string', default: 'accuracy' },
-    methods: { type: 'string', default: 'cma-es,tpe,random' },
+    methods: { type: 'string', default: 'grid,cma-es,tpe,random' },
+    count: { type: 'string', default: '32' },
     seeds: { type: 'string', default: '5' },
     trials: { type: 'string', default: '60' },
     work: { type: 'string', default: path.join(here, '../.work/search') },
@@ -26,15 +27,15 @@ const [trials, seeds] = [Number(flags.trials), Number(flags.seeds)]
 const { SAMPLERS } = await import('../../dist/src/search/samplers/index.js')
 
 const models = path.join(root, 'test/fixtures/lm-f32')
-const RECIPE = `terge: 1
+/** Thinned task vectors that agree in sign, weighted (DARE with the signs of TIES). */
+const step = ([python, c, density], index) =>
+  `  t${index}: {merge: {method: dare_ties, base: base, models: [python, c], weights: {python: ${python}, c: ${c}}, parameters: {density: ${density}}}}`
+const recipe = (points) => `terge: 1
 models: {base: ${models}/base, python: ${models}/python, c: ${models}/c}
 base: base
-merge:
-  method: ties
-  models: [python, c]
-  weights: {python: 0.5, c: 0.5}
-  parameters: {density: 0.5, normalize: false}
-output: out
+steps:
+${points.map(step).join('\n')}
+outputs: [${points.map((_, index) => `{path: out/t${index}, from: t${index}}`).join(', ')}]
 `
 const real = (name, low, high, points) => ({
   path: `merge.${name}`,
@@ -46,8 +47,10 @@ const KINDS = ['prose', 'python', 'c']
 
 const work = path.resolve(flags.work)
 mkdirSync(work, { recursive: true })
-const passages = flags.passages ? passagesOf(flags.passages) : ownPassages(root)
-const { measure, evaluate, end } = await measured(RECIPE, { python: flags.python, passages, work })
+const passages = flags.passages
+  ? passagesOf(flags.passages, Number(flags.count))
+  : ownPassages(root, Number(flags.count))
+const { measure, evaluate, end } = await measured({ recipe, passages, python: flags.python, work })
 
 /** Greater is better: the mean over the three kinds of text. */
 function scoreOf(metrics) {
@@ -55,18 +58,16 @@ function scoreOf(metrics) {
   return flags.objective === 'loss' ? -mean : mean
 }
 
-const score = async (point) => scoreOf(await measure(point.map((value, i) => `${SPACE[i].path}=${value}`)))
-
 async function search(method, settings) {
   const found = []
   for (let batch = 0; found.length < settings.trials; batch++) {
     const points = SAMPLERS[method].propose(SPACE, settings, batch, found)
     if (points.length === 0) break
     const first = found.length
-    for (const [i, point] of points.entries())
+    for (const [i, values] of (await measure(points)).entries())
       found.push({
-        ...{ index: first + i, batch, point, state: 'done', values: {}, seconds: 0 },
-        score: await score(point),
+        ...{ index: first + i, batch, point: points[i], state: 'done', values, seconds: 0 },
+        score: scoreOf(values),
       })
   }
   return found.reduce((best, one) => (one.score > best.score ? one : best))
@@ -82,18 +83,18 @@ const parents = []
 for (const name of ['base', 'python', 'c']) parents.push([name, show(scoreOf(await evaluate(path.join(models, name))))])
 console.log(`score: ${flags.objective === 'loss' ? 'minus the ' : ''}mean ${flags.objective} over ${KINDS.join(', ')}`)
 console.log(`models: ${parents.map((one) => one.join(' ')).join(', ')}`)
-const grid = await search('grid', { seed: 0, trials: 400 })
-console.log(`grid of 400 points: ${show(grid.score)} at ${grid.point.join(', ')}`)
+const methods = flags.methods.split(',')
+const grid = methods.includes('grid') ? await search('grid', { seed: 0, trials: 400 }) : undefined
+if (grid) console.log(`grid of 400 points: ${show(grid.score)} at ${grid.point.join(', ')}`)
 const results = { objective: flags.objective, parents: Object.fromEntries(parents), grid, methods: {} }
-for (const method of flags.methods.split(',')) {
+for (const method of methods.filter((one) => one !== 'grid')) {
   const bests = []
   for (let seed = 0; seed < seeds; seed++) bests.push(await search(method, { seed, trials }))
   const scores = bests.map((one) => one.score)
   results.methods[method] = { bests, median: median(scores) }
-  const far = grid.score - median(scores)
-  console.log(
-    `${method}, ${trials} trials: ${scores.map(show).join(' ')}; median ${show(median(scores))}, ${show(Math.abs(far))} ${far > 0 ? 'below' : 'above'} the grid`,
-  )
+  const far = grid ? grid.score - median(scores) : 0
+  const beside = grid ? `, ${show(Math.abs(far))} ${far > 0 ? 'below' : 'above'} the grid` : ''
+  console.log(`${method}, ${trials} trials: ${scores.map(show).join(' ')}; median ${show(median(scores))}${beside}`)
 }
 writeFileSync(path.join(work, `${flags.objective}.json`), `${JSON.stringify(results, undefined, 1)}\n`)
 end()

@@ -65,6 +65,3 @@ ${sections.map(([id, name, inside]) => `<section id="${id}"><h2>${name}</h2>${in
 </html>
 `
 }
-
-/** A page as text. */
-export type SearchPage = ReturnType<typeof renderSearchPage>
