@@ -53,6 +53,11 @@ test('the page has the best trial, its repeat, the failures and every trial, and
     ['Trial', 'State', 'loss', 'weights.math', 'weights.code', 'method', 'other', 'Seconds'],
   )
   assert.is(rows.length, 40)
+  // Trials have the numbers of the file of trials and of the terminal, from 0.
+  const record = some()
+  assert.equal([rows[0].cells[0], rows[39].cells[0]], [0, 39])
+  assert.match(page, `<p>Trial ${record.best}, loss`)
+  assert.match(page, '<div>7, 17, 27, 37</div>')
   // A line per trial, for wide and for narrow screens.
   assert.is(page.match(/<path class="way/g)!.length, 80)
 })

@@ -56,7 +56,7 @@ export function convergence(record: SearchRecord, scale: Scale): string {
   const done = doneOf(trials)
   const found = recordsOf(trials)
   const last = found.at(-1)
-  const label = `${scale.name} by trial. ${last ? `The best is ${short(scale.of(last))}, of trial ${last.index + 1}.` : 'No trial succeeded.'}`
+  const label = `${scale.name} by trial. ${last ? `The best is ${short(scale.of(last))}, of trial ${last.index}.` : 'No trial succeeded.'}`
   const draw = (width: number): string => {
     const [left, right, top, height] = [58, 12, 12, width > 400 ? 270 : 230]
     const bottom = height - 36
@@ -64,9 +64,9 @@ export function convergence(record: SearchRecord, scale: Scale): string {
     const px = (index: number): number => left + 6 + (index / (count - 1)) * (width - left - right - 12)
     const { py, lines } = frameOf(scale, [left, width - right, top + 6, bottom - 8], 5)
     const y = (trial: Trial): number => py(heightOf(scale, trial))
-    const below = ticks(1, count, width > 400 ? 10 : 5)
-      .filter((value) => Number.isInteger(value) && value <= trials.length)
-      .map((value) => text(px(value - 1), bottom + 16, String(value), 'middle'))
+    const below = ticks(0, count - 1, width > 400 ? 10 : 5)
+      .filter((value) => Number.isInteger(value) && value < trials.length)
+      .map((value) => text(px(value), bottom + 16, String(value), 'middle'))
     const steps = found.map(
       (trial, index) =>
         `${index === 0 ? `M${at(px(trial.index))} ${at(y(trial))}` : `H${at(px(trial.index))}V${at(y(trial))}`}`,

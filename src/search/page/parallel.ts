@@ -143,7 +143,7 @@ export function parallel(record: SearchRecord, scale: Scale): string {
     const lines = order.map((trial) => {
       const own = classes.get(trial.index)
       const rank = own === undefined ? 'lost' : `q${own}`
-      const title = `trial ${trial.index + 1}: ${own === undefined ? 'failed' : `${scale.name} ${short(scale.of(trial))}`}`
+      const title = `trial ${trial.index}: ${own === undefined ? 'failed' : `${scale.name} ${short(scale.of(trial))}`}`
       return lineOf(trial, axes, layout, `way ${rank}${trial.index === best ? ' best' : ''}`, title)
     })
     return drawing(

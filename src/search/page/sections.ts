@@ -75,7 +75,7 @@ export function bestTrial(record: SearchRecord, scale: Scale): string {
   const goals = record.objective.map(
     ({ metric, direction, weight }) => `${direction} ${code(metric)}${weight === 1 ? '' : ` × ${short(weight)}`}`,
   )
-  return `<p>Trial ${winner.index + 1}, ${escapeHtml(scale.name)} <b>${numberText(scale.of(winner))}</b>. Objective: ${goals.join(', ')}.</p>
+  return `<p>Trial ${winner.index}, ${escapeHtml(scale.name)} <b>${numberText(scale.of(winner))}</b>. Objective: ${goals.join(', ')}.</p>
 ${table(heads, rows)}${metrics.length > 0 ? `<ul class="chips">${metrics.join('')}</ul>` : ''}${repeatText(record)}`
 }
 
@@ -120,7 +120,7 @@ export function failures({ trials }: SearchRecord): string {
   if (failed.length === 0) return ''
   const reasonOf = ({ reason }: (typeof failed)[number]): string => reason ?? 'no reason was recorded'
   const rows = tally(failed, reasonOf).map(([reason, count]) => {
-    const own = failed.filter((trial) => reasonOf(trial) === reason).map(({ index }) => index + 1)
+    const own = failed.filter((trial) => reasonOf(trial) === reason).map(({ index }) => index)
     const rest = own.length > MOST_LISTED ? ` and ${own.length - MOST_LISTED} more` : ''
     return [escapeHtml(reason), { number: grouped(count) }, own.slice(0, MOST_LISTED).join(', ') + rest]
   })

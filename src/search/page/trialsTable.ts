@@ -30,7 +30,7 @@ export function trialsData(record: SearchRecord, scale: Scale): TrialsData {
     const { index, state, point, values, seconds, reason } = trial
     const failed = state === 'failed'
     const cells: CellData[] = [
-      index + 1,
+      index,
       failed ? `failed${reason === undefined ? '' : `: ${reason}`}` : index === record.best ? 'best' : 'done',
       failed ? null : rounded(scale.of(trial)),
       ...point.map((value, i) => (numbers[i] ? rounded(Number(value)) : String(value))),
