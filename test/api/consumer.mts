@@ -143,6 +143,7 @@ import {
   type View,
   type ViewOptions,
   viewPlan,
+  type MoeAnalysis,
   type TransplantAnalysis,
   type ZipAnalysis,
   type BoundedRun,
@@ -442,7 +443,7 @@ function wordOf(expr: Expr): string {
 }
 
 function titleOf(analysis: Analysis): string {
-  const known: RebasinAnalysis | RepairAnalysis | TransplantAnalysis | ZipAnalysis = analysis
+  const known: MoeAnalysis | RebasinAnalysis | RepairAnalysis | TransplantAnalysis | ZipAnalysis = analysis
   return known.kind
 }
 

@@ -96,7 +96,9 @@ test('every method gives the same change however B·A is factored, or is refused
     for (const method of METHODS) {
       const { name, models, parameters, base } = method
       const count = name === 'passthrough' ? 1 : (models.most ?? 3) + (base === 'required' && models.most ? 0 : 0)
-      const needed = parameters.filter((one) => one.default === undefined).map((one) => `${one.name}: 0.3`)
+      const needed = parameters
+        .filter((one) => one.default === undefined)
+        .map((one) => `${one.name}: ${one.name === 'formula' ? 'mean(x)' : 0.3}`)
       const results: Float64Array[] = []
       for (const kind of ['p', 'm']) {
         const named = Array.from({ length: count }, (_, i) => `a${i}: ${kind}${i}`).join(', ')

@@ -122,6 +122,7 @@ const PARAMETERS: Readonly<Record<string, string>> = {
   model_stock: 'filter_wise: true',
   nuslerp: 'flatten: false',
   sce: 'select_topk: 0.4',
+  formula: 'formula: mean(x)',
 }
 
 test('every method', () =>

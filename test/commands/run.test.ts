@@ -219,7 +219,7 @@ test('methods: all of the registry, and one in full', async () => {
   assert.ok(lines.every((line) => line.length <= 80))
   assert.equal(
     lines.filter((line) => /^\S/.test(line)),
-    ['averages', 'spherical', 'task vectors', 'sparse task vectors', 'singular vectors', 'statistics'],
+    ['averages', 'spherical', 'task vectors', 'sparse task vectors', 'singular vectors', 'statistics', 'formulas'],
   )
   const words = all.out.replace(/\s+/g, ' ')
   for (const { name, aliases, summary } of METHODS)

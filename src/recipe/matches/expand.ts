@@ -208,6 +208,7 @@ class Expansion {
     }
     let found: Node = node
     for (const [key, { value }] of node.entries) {
+      if (FREE_KEYS.has(key)) continue
       const inner =
         key === 'models' && value.kind === 'list'
           ? this.withMembers(value.span, value.items, [...at, key])
@@ -254,6 +255,9 @@ class Expansion {
     return group
   }
 }
+
+/** Mappings whose keys are words of the user: `models` is one of those there. */
+const FREE_KEYS: ReadonlySet<string> = new Set(['spec', 'parameters', 'metadata', 'search'])
 
 const scalar = ({ span }: Node, text: string): Node => makeScalar(span, text, text)
 

@@ -1,5 +1,6 @@
 /** The files that a run writes beside a lineage and that the lineage cannot list: they contain its digest. */
 import path from 'node:path'
+import { OUTPUT } from '../../checkpoints/containers/index.js'
 import { sha256 } from '../../core/digest.js'
 import { checksumsName } from '../../execute/outputs.js'
 import { type ReadLineage, readText } from '../../lineage/disk.js'
@@ -22,7 +23,7 @@ export async function writtenBeside({ file, lineage, digest }: ReadLineage): Pro
   const found: SummedName[] = [{ name: base, sha256: digest }]
   const card = isFolder ? await textAt(path.join(dir, CARD)) : undefined
   if (card !== undefined && isCard(card, lineage, digest)) found.push({ name: CARD, sha256: sha256(card) })
-  const sums = checksumsName(isFolder ? 'folder' : 'file', base.replace(/\.lineage\.json$/, '.safetensors'))
+  const sums = checksumsName(isFolder ? 'folder' : 'file', base.replace(/\.lineage\.json$/, OUTPUT.extension))
   const listed = lineage.output.files.flatMap(({ name, sha256 }) => (sha256 === undefined ? [] : [{ name, sha256 }]))
   const text = await textAt(path.join(dir, sums))
   if (text !== undefined && text === checksumsText([...listed, ...found]))

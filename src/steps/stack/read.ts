@@ -53,6 +53,17 @@ export function stackStep(
     return { model: use(get(slice, 'model')), layers: [first, last] as const, at: slice.path }
   })
   const shuffle = readShuffle(at, report, use)
+  const drawn = get(at, 'weights') ?? get(at, 'seed')
+  if (isMapping(at) && Boolean(get(at, 'slices')) === Boolean(shuffle))
+    report.error(shuffle ? 'contradiction' : 'missing-key', `stack needs either 'slices' or 'models'`, at.path, {
+      part: 'key',
+      hint: 'write slices: [{model: NAME, layers: [0, 24]}], or models: [NAME, NAME] to draw each layer',
+    })
+  else if (drawn && !shuffle)
+    report.error('contradiction', 'weights and seed are for a draw from models, not for slices', drawn.path, {
+      part: 'key',
+      hint: 'remove it, or write models in place of slices',
+    })
   const prefix = textOf(of)?.replace(/\.+$/, '')
   const named = of && prefix !== undefined ? { of: { prefix, at: of.path } } : {}
   return {

@@ -1,4 +1,4 @@
-import { listOf, object, ref, type Schema, several, text } from '../../language/schemaParts.js'
+import { inEditors, listOf, needsOne, object, ref, type Schema, several, text } from '../../language/schemaParts.js'
 
 const OF =
   'The stack of layers, by the prefix of its tensor names, such as model.layers. Default: the layers of the language model.'
@@ -28,25 +28,24 @@ export const stack = several(
   'a list of slices, or a mapping with slices or models',
   'Stacks ranges of layers and renumbers them.',
   slices,
-  object(
-    { of: text(OF), slices: { ...slices, description: 'The slices, from the first layer up.' } },
-    ['slices'],
-    'Slices, and their stack of layers.',
-  ),
-  object(
-    {
-      of: text(OF),
-      models: {
-        ...listOf(text('A model or step.'), 2),
-        description: 'Models of the same layers. The first one gives everything else.',
+  inEditors(
+    object(
+      {
+        of: text(OF),
+        slices: { ...slices, description: 'The slices, from the first layer up.' },
+        models: {
+          ...listOf(text('A model or step.'), 2),
+          description: 'Models of the same layers. The first one gives everything else.',
+        },
+        weights: {
+          ...listOf({ type: 'number', minimum: 0, description: 'A weight.' }),
+          description: 'How probable each model is, in their order. Default: all alike.',
+        },
+        seed: { type: 'integer', minimum: 0, description: 'The seed of the draw. Default: the seed of the recipe.' },
       },
-      weights: {
-        ...listOf({ type: 'number', minimum: 0, description: 'A weight.' }),
-        description: 'How probable each model is, in their order. Default: all alike.',
-      },
-      seed: { type: 'integer', minimum: 0, description: 'The seed of the draw. Default: the seed of the recipe.' },
-    },
-    ['models'],
-    'Layers that are drawn at random: each from one of the models.',
+      [],
+      'Slices and their stack of layers, or models from which each layer is drawn at random.',
+    ),
+    needsOne('Write either slices or models.', 'slices', 'models'),
   ),
 )
