@@ -1,5 +1,5 @@
 // How good searches are: 60 trials of each method, from five seeds, against a grid of 400 points, on merges of small language models.
-// node bench/search/study.mjs [--python python3] [--passages FILE.safetensors] [--objective accuracy|loss] [--methods grid,cma-es,tpe,random] [--count 32] [--seeds 5] [--trials 60] [--work DIR]
+// node bench/search/study.mjs [--python python3] [--passages FILE.safetensors] [--objective accuracy|loss] [--methods grid,cma-es,tpe,random] [--merge ties|dare_ties] [--count 64] [--seeds 5] [--trials 60] [--work DIR]
 // Python needs torch, transformers and safetensors. Without --passages, the texts are this project's own documents and programs.
 // Passages: so many of each kind of text. Metrics of merges are kept in DIR: another objective, or more seeds, make only what is missing.
 import { mkdirSync, writeFileSync } from 'node:fs'
@@ -17,7 +17,8 @@ const { values: flags } = parseArgs({
     passages: { type: 'string' },
     objective: { type: 'string', default: 'accuracy' },
     methods: { type: 'string', default: 'grid,cma-es,tpe,random' },
-    count: { type: 'string', default: '32' },
+    count: { type: 'string', default: '64' },
+    merge: { type: 'string', default: 'ties' },
     seeds: { type: 'string', default: '5' },
     trials: { type: 'string', default: '60' },
     work: { type: 'string', default: path.join(here, '../.work/search') },
@@ -27,9 +28,9 @@ const [trials, seeds] = [Number(flags.trials), Number(flags.seeds)]
 const { SAMPLERS } = await import('../../dist/src/search/samplers/index.js')
 
 const models = path.join(root, 'test/fixtures/lm-f32')
-/** Thinned task vectors that agree in sign, weighted (DARE with the signs of TIES). */
+/** Task vectors trimmed to their largest elements, or thinned at random, and added where they agree in sign. */
 const step = ([python, c, density], index) =>
-  `  t${index}: {merge: {method: dare_ties, base: base, models: [python, c], weights: {python: ${python}, c: ${c}}, parameters: {density: ${density}}}}`
+  `  t${index}: {merge: {method: ${flags.merge}, base: base, models: [python, c], weights: {python: ${python}, c: ${c}}, parameters: {density: ${density}, normalize: false}}}`
 const recipe = (points) => `terge: 1
 models: {base: ${models}/base, python: ${models}/python, c: ${models}/c}
 base: base
