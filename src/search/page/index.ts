@@ -1,7 +1,7 @@
 /** A search as one self-contained HTML page, with the looks of the report page. */
-import { createHash } from 'node:crypto'
 import { plural } from '../../core/words.js'
 import { STYLE as REPORT_STYLE } from '../../lineage/forms/page/assets.js'
+import { framed } from '../../lineage/forms/page/frame.js'
 import { code, escapeHtml, scriptJson } from '../../lineage/forms/page/html.js'
 import type { SearchRecord } from '../types.js'
 import { SCRIPT, STYLE } from './assets.js'
@@ -10,8 +10,6 @@ import { parallel } from './parallel.js'
 import { bestTrial, failures, importance, slices, summary } from './sections.js'
 import { scaleOf } from './shown.js'
 import { trialsData, trialsTable } from './trialsTable.js'
-
-const sourceHash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
 const CLASS_KEYS =
   '<p class="legend"><span class="key q4">best fifth of the trials</span> <span class="key q2">middle</span> <span class="key q0">worst fifth</span> <span class="key best">best trial</span> <span class="key failed">failed trials</span></p>'
@@ -23,7 +21,6 @@ const CLASS_KEYS =
 export function renderSearchPage(record: SearchRecord): string {
   const scale = scaleOf(record)
   const data = trialsData(record, scale)
-  const style = REPORT_STYLE + STYLE
   const title = `Search of ${escapeHtml(record.recipe)}`
   const better = `${scale.falls ? 'Less' : 'More'} is better.`
   const beyond =
@@ -40,28 +37,12 @@ export function renderSearchPage(record: SearchRecord): string {
     ['parameters', 'Results by parameter', slices(record, scale)],
     ['failures', 'Failed trials', failures(record)],
     ['trials', 'Trials', trialsTable(data, record, scale)],
-  ].filter(([, , inside]) => inside !== '') as [string, string, string][]
-  const links = sections.map(([id, name]) => `<a href="#${id}">${name}</a>`)
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src ${sourceHash(SCRIPT)}; style-src ${sourceHash(style)}; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>${title}</title>
-<style>${style}</style>
-</head>
-<body>
-<header><div><h1>${title}</h1>
-<p class="soft">method ${code(record.method)} · seed ${record.seed} · at most ${plural(record.asked, 'trial')} · terge ${escapeHtml(record.version)}</p>
-${summary(record, scale)}<nav aria-label="sections">${links.join('')}</nav></div></header>
-<main>
-${sections.map(([id, name, inside]) => `<section id="${id}"><h2>${name}</h2>${inside}</section>`).join('\n')}
-</main>
-<script type="application/json" id="data">${scriptJson(data)}</script>
-<script>${SCRIPT}</script>
-</body>
-</html>
-`
+  ] as const
+  return framed({
+    ...{ title, style: REPORT_STYLE + STYLE, script: SCRIPT },
+    head: `<p class="soft">method ${code(record.method)} · seed ${record.seed} · at most ${plural(record.asked, 'trial')} · terge ${escapeHtml(record.version)}</p>
+${summary(record, scale)}`,
+    sections: sections.map(([id, title, inside]) => ({ id, title, inside })),
+    data: `<script type="application/json" id="data">${scriptJson(data)}</script>`,
+  })
 }

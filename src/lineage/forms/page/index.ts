@@ -1,5 +1,4 @@
 /** The lineage as one self-contained HTML page. */
-import { createHash } from 'node:crypto'
 import type { Ancestor } from '../../history/types.js'
 import type { PathSummary } from '../../path/summary.js'
 import type { Lineage } from '../../types.js'
@@ -8,6 +7,7 @@ import { coloursOf, pageData } from './data.js'
 import { graphOf } from './drawing/graph.js'
 import { graphDrawing } from './drawing/graphDrawing.js'
 import { quantitiesOf } from './drawing/quantities.js'
+import { framed, type Section } from './frame.js'
 import { code, digestText, escapeHtml, scriptJson, scriptLines } from './html.js'
 import { short } from './numbers.js'
 import { rulesOf } from './rules.js'
@@ -33,16 +33,7 @@ export interface PageOptions {
   readonly wholePath?: boolean
 }
 
-interface Section {
-  readonly id: string
-  readonly title: string
-  /** Empty: the page does not have the section. */
-  readonly inside: string
-}
-
 const section = (id: string, title: string, inside: string): Section => ({ id, title, inside })
-
-const sourceHash = (text: string): string => `'sha256-${createHash('sha256').update(text).digest('base64')}'`
 
 /** The output's name. The checkpoints of an interpolation have their own names. */
 function nameOf({ files, point, from }: Lineage['output'], { folder, wholePath }: PageOptions): string {
@@ -91,30 +82,13 @@ export function reportHtml(lineage: Lineage, options: PageOptions = {}): string 
     section('tensors', `Tensors${at}`, tensorTable(lineage, data)),
     section('files', `Output files${at}`, outputFiles(output)),
     section('digests', 'Digests', digests(lineage, whole)),
-  ].filter(({ inside }) => inside !== '')
-  const links = sections.map((one) => `<a href="#${one.id}">${one.title}</a>`)
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; script-src ${sourceHash(SCRIPT)}; style-src ${sourceHash(STYLE)}; base-uri 'none'; form-action 'none'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="referrer" content="no-referrer">
-<title>${title}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<header><div><h1>${title}</h1>
-${headText(lineage, options)}
-${summary(lineage, colours, whole ? options.curve : undefined)}<nav aria-label="sections">${links.join('')}</nav></div></header>
-<main>
-${sections.map((one) => `<section id="${one.id}"><h2>${one.title}</h2>${one.inside}</section>`).join('\n')}
-</main>
-<script type="application/json" id="data">${scriptJson(data)}</script>
+  ]
+  return framed({
+    ...{ title, style: STYLE, script: SCRIPT, sections },
+    head: `${headText(lineage, options)}
+${summary(lineage, colours, whole ? options.curve : undefined)}`,
+    data: `<script type="application/json" id="data">${scriptJson(data)}</script>
 <script type="text/plain" id="merges">${scriptLines(lines.merges)}</script>
-<script type="text/plain" id="parameters-of-merges">${scriptLines(lines.parameters)}</script>
-<script>${SCRIPT}</script>
-</body>
-</html>
-`
+<script type="text/plain" id="parameters-of-merges">${scriptLines(lines.parameters)}</script>`,
+  })
 }
