@@ -1,6 +1,6 @@
 /** Changes values in the text of a recipe. Everything else stays as it was written: comments, quotes, order. */
 import { readText } from './source.js'
-import { childOf, type Node } from './tree.js'
+import { nodeAt } from './tree.js'
 import type { Path } from './types.js'
 
 export interface Edit {
@@ -29,7 +29,7 @@ export function editedText(
   if (root?.kind !== 'map') return undefined
   const pieces: Piece[] = []
   for (const { to, value } of edits) {
-    const node = to.reduce<Node | undefined>((at, step) => at && childOf(at, step), root)
+    const node = nodeAt(root, to)
     if (!node || node.span.end <= node.span.start) return undefined
     pieces.push({ start: node.span.start, end: node.span.end, text: JSON.stringify(value) })
   }

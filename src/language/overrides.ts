@@ -5,6 +5,7 @@ import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
 import { parseSource } from './source.js'
 import { childOf, makeMap, makeOrigin, type Node, replaceChild, type Span, spanPlace } from './tree.js'
+import type { Path } from './types.js'
 
 interface Key {
   readonly name: string
@@ -30,6 +31,18 @@ function parseKeys(origin: Span['origin']): { keys: Key[]; end: number } | undef
 export function readPath(text: string): string[] | undefined {
   const parsed = parseKeys(makeOrigin('', `${text}=`))
   return parsed?.end === text.length + 1 ? parsed.keys.map(({ name }) => name) : undefined
+}
+
+/** The path of these keys in a tree: in a list, a number is an index. Keys that are not there stay names. */
+export function pathOf(root: Node, names: readonly string[]): Path {
+  const path: (string | number)[] = []
+  let node: Node | undefined = root
+  for (const name of names) {
+    const step: string | number = node?.kind === 'list' && /^\d{1,9}$/.test(name) ? Number(name) : name
+    path.push(step)
+    node = node && childOf(node, step)
+  }
+  return path
 }
 
 /** The tree with the overrides. Missing keys are added. The schema check judges them later. */

@@ -2,9 +2,9 @@
 import { didYouMean } from '../../core/suggest.js'
 import type { Cursor } from '../../language/cursor.js'
 import { entriesOf, itemsOf } from '../../language/cursor.js'
-import { readPath } from '../../language/overrides.js'
+import { pathOf, readPath } from '../../language/overrides.js'
 import type { Report } from '../../language/report.js'
-import { childOf, type Node, type ScalarNode } from '../../language/tree.js'
+import { type Node, nodeAt, type ScalarNode } from '../../language/tree.js'
 import type { Path } from '../../language/types.js'
 
 /** `merge.weights."a.b"`, `merge.parameters.t[0]`. */
@@ -44,13 +44,8 @@ export function findValue(
     return undefined
   }
   if (!names) return refuse('bad-value', `'${key}' is not a path`, 'write a path such as merge.weights.math')
-  const to: (string | number)[] = []
-  let node: Node | undefined = root
-  for (const name of names) {
-    const step: string | number = node?.kind === 'list' && /^\d{1,9}$/.test(name) ? Number(name) : name
-    to.push(step)
-    node = node && childOf(node, step)
-  }
+  const to = pathOf(root, names)
+  const node = nodeAt(root, to)
   const [first] = names
   const fixed = first === undefined ? undefined : Object.hasOwn(FIXED, first) ? FIXED[first] : undefined
   if (fixed !== undefined) return refuse('bad-value', `'${key}' is ${fixed}`, 'remove it from the search')

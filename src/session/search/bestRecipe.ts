@@ -3,10 +3,9 @@ import { isDeepStrictEqual } from 'node:util'
 import { fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { type Edit, editedText } from '../../language/edit.js'
-import { applyOverrides, readPath } from '../../language/overrides.js'
+import { applyOverrides, pathOf, readPath } from '../../language/overrides.js'
 import { readText } from '../../language/source.js'
-import { childOf, type Node, toPlain } from '../../language/tree.js'
-import type { Path } from '../../language/types.js'
+import { nodeAt, toPlain } from '../../language/tree.js'
 import type { RecipeDimension } from '../../recipe/search/types.js'
 import type { Recipe } from '../../recipe/types.js'
 import type { Point } from '../../search/types.js'
@@ -30,17 +29,6 @@ function keysOf(set: string): readonly string[] {
     if (names) return names
   }
   return []
-}
-
-function pathIn(root: Node, names: readonly string[]): Path {
-  const path: (string | number)[] = []
-  let node: Node | undefined = root
-  for (const name of names) {
-    const step: string | number = node?.kind === 'list' && /^\d{1,9}$/.test(name) ? Number(name) : name
-    path.push(step)
-    node = node && childOf(node, step)
-  }
-  return path
 }
 
 /** The recipe with other values as plain data, without its search. */
@@ -73,8 +61,8 @@ export function recipeText(recipe: Recipe, point: Point): string {
   const values = new Map<string, Edit>()
   const sets = overridesOf(recipe)
   for (const { set, names } of sets) {
-    const to = pathIn(root!, names)
-    const value = to.reduce<Node | undefined>((at, step) => at && childOf(at, step), applyOverrides(root!, [set]).root)
+    const to = pathOf(root!, names)
+    const value = nodeAt(applyOverrides(root!, [set]).root, to)
     values.set(JSON.stringify(to), { to, value: value && toPlain(value) })
   }
   for (const [at, { to }] of dimensions.entries()) values.set(JSON.stringify(to), { to, value: point[at]! })
