@@ -32,24 +32,33 @@ function noIds(step: string): never {
   throw new Error(`internal: the prompts of ${step} were not cut into tokens`)
 }
 
+/** What a plan needs besides the recipe and the headers, where the recipe asks for it. */
+export interface PlanInputs {
+  /** The `TOKENIZER_FILES` of every model in `tokenizersNeeded`. */
+  readonly files?: ReadonlyMap<string, TokenizerFiles>
+  /** The recipe that this one is a part of; it decides which model's tensor names are used. */
+  readonly whole?: Recipe | undefined
+  readonly twins?: Twins
+  /** Ranks that a survey of the tensors found. Without it, ranks by energy are upper bounds. */
+  readonly rankOf?: PlanContext['rankOf'] | undefined
+  /** Of the models whose texts steps cut. */
+  readonly encoders?: PlanContext['encoders']
+  /** Tokens of prompts. */
+  readonly idsOf?: PlanContext['idsOf']
+}
+
 /**
  * Compiles a recipe into a plan: a pure function of the recipe and the models' headers.
  *
- * `stored` has every model in `modelsOf(recipe)`. `files` has the `TOKENIZER_FILES` of every model in
- * `tokenizersNeeded`. `whole`: the recipe that `recipe` is a part of; it decides which model's tensor names are used.
- * `rankOf`: ranks that a survey of the tensors found. Without it, ranks by energy are upper bounds.
- * `encoders`: of the models whose texts steps cut. `idsOf`: tokens of prompts. The plan is absent if there are errors.
+ * `stored` has every model in `modelsOf(recipe)`. The plan is absent if there are errors.
  */
 export function planRecipe(
   recipe: Recipe,
   stored: ReadonlyMap<string, Checkpoint>,
-  files: ReadonlyMap<string, TokenizerFiles> = new Map(),
-  whole: Recipe = recipe,
-  twins: Twins = new Map(),
-  rankOf: PlanContext['rankOf'] = () => undefined,
-  encoders: PlanContext['encoders'] = new Map(),
-  idsOf: PlanContext['idsOf'] = noIds,
+  given: PlanInputs = {},
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
+  const { files = new Map(), whole = recipe, twins = new Map(), encoders = new Map() } = given
+  const { rankOf = () => undefined, idsOf = noIds } = given
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const failed = () => ({ diagnostics: faults.list })
   const laid = readLayouts(recipe, whole, stored, faults)

@@ -267,16 +267,10 @@ async function planWhole(
   const large = heapProblems(recipe, checkpoints)
   if (large.length > 0) return { diagnostics: [...diagnostics, ...large] }
   const encoders = await encodersOf(recipe, tokenizers)
-  const { plan, diagnostics: found } = planRecipe(
-    recipe,
-    checkpoints,
-    tokenizers,
-    recipe,
-    twins,
-    rankOf,
-    encoders,
-    idsIn(prompts),
-  )
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, {
+    ...{ files: tokenizers, twins, rankOf, encoders },
+    idsOf: idsIn(prompts),
+  })
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const licensed = plan.models.filter(({ name }) => (recipe.models.get(name)?.companion ?? 'lora') === 'lora')
