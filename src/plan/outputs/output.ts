@@ -26,7 +26,7 @@ import type { Way } from '../../steps/types.js'
 import { mainStored } from '../../views/stored.js'
 import { ownAdapter } from '../adapter/among.js'
 import type { PlannedSteps } from '../steps.js'
-import { type Lexicon, lexiconOf, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
+import { type Lexicon, lexiconOf, type SmallFile, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
 import type { PlanOutput, Sidecar } from '../types.js'
 import { inAdapterFormat, warnOfOneFile } from './adapterFormat.js'
 import { type Amendments, amended } from './amend.js'
@@ -251,7 +251,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, fo
   const origin = checkpoints.get(value.origin)!
   const config = configText(spec, value, origin, context, form)
   warnOfLeftOut(value.origin, origin, context)
-  const sidecar = (file: ReturnType<typeof sidecarsOf>[number]): Sidecar => asSidecar(modelIndex, file)
+  const sidecar = (file: SmallFile): Sidecar => asSidecar(modelIndex, file)
   const configs: Sidecar[] = config ? [{ name: 'config.json', kind: 'text', text: config }] : []
   if (!config && origin.config) configs.push(sidecar({ name: 'config.json', model: value.origin }))
   const inside = new Map(origin.modules?.map((module) => [`${module.name}/config.json`, module]))

@@ -3,7 +3,7 @@ import { isTokenizerFile } from '../../checkpoints/sidecarNames.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import type { Value } from '../../expr/values.js'
 import type { AdapterConfig } from '../../steps/extract/config.js'
-import { type Lexicon, sidecarsOf } from '../tokens/tokenizer.js'
+import { type Lexicon, type SmallFile, sidecarsOf } from '../tokens/tokenizer.js'
 import type { Sidecar } from '../types.js'
 
 export const adapterSidecar = (config: AdapterConfig): Sidecar => ({
@@ -13,10 +13,7 @@ export const adapterSidecar = (config: AdapterConfig): Sidecar => ({
 })
 
 /** A small file of a model, or one that planning has written. `modelIndex`: the place of a model in the plan. */
-export const asSidecar = (
-  modelIndex: (model: string) => number,
-  file: ReturnType<typeof sidecarsOf>[number],
-): Sidecar =>
+export const asSidecar = (modelIndex: (model: string) => number, file: SmallFile): Sidecar =>
   'text' in file
     ? { name: file.name, kind: 'text', text: file.text }
     : { name: file.name, kind: 'copy', model: modelIndex(file.model) }

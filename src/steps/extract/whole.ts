@@ -39,9 +39,10 @@ export function wholeModules(
     faults.error('no-match', message, recipe.placeOf(at, 'value'), nearNamesHint(pattern.text, modules))
   }
   const outer = [...chosen].filter((module) => !holdersOf(module).some((holder) => chosen.has(holder)))
-  const resized = [...base.tensors].flatMap(([tensor, { shape }]) => {
+  const entries = [...base.tensors]
+  const resized = entries.flatMap(([tensor, { shape }]) => {
     const other = from.tensors.get(tensor)?.shape
-    const rows = EMBEDDING.test(tensor) || isHead(tensor, shape, [...base.tensors])
+    const rows = EMBEDDING.test(tensor) || isHead(tensor, shape, entries)
     return rows && isResized(shape, other) ? [moduleOf(tensor).module] : []
   })
   return { chosen: outer, resized: lokr ? [] : resized, sound }
@@ -67,12 +68,13 @@ const isResized = (shape: readonly number[], other: readonly number[] | undefine
  * factors.
  */
 export function refuseAmbiguous(whole: readonly string[], adapted: readonly string[], tell: (message: string) => void) {
+  const layers = adapted.map((name) => ({ name, around: [...holdersOf(name), name] }))
   for (const module of whole) {
-    const other = adapted.find((name) =>
-      [...holdersOf(name), name].some((own) => own !== module && own.endsWith(module) && !own.startsWith(`${module}.`)),
+    const other = layers.find(({ around }) =>
+      around.some((own) => own !== module && own.endsWith(module) && !own.startsWith(`${module}.`)),
     )
     if (other === undefined) continue
-    tell(`PEFT finds ${module}, which is saved whole, by the end of its name, and would save ${other} whole too`)
+    tell(`PEFT finds ${module}, which is saved whole, by the end of its name, and would save ${other.name} whole too`)
     return
   }
 }
@@ -87,8 +89,7 @@ export function tiedWhole(
   config: Readonly<Record<string, unknown>> | undefined,
 ): { readonly embedding: string; readonly head?: string; readonly why?: string } | undefined {
   const embedding = whole.find((name) => EMBEDDING.test(name))
-  if (embedding === undefined || !tiesHead(config, headOf([...tensors]) ?? embedding)) return undefined
-  if (headOf([...tensors]) !== undefined) return undefined
+  if (embedding === undefined || headOf([...tensors]) !== undefined || !tiesHead(config, embedding)) return undefined
   const head = tiedHeadOf(embedding, tensors, config)
   if (head.kind === 'none') return undefined
   return head.kind === 'head' ? { embedding, head: head.name } : { embedding, why: head.why }
