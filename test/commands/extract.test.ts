@@ -7,7 +7,7 @@ import { inspect, type Lineage, plan, type RunEvent, run } from '../../src/index
 import { runWith } from '../../src/session/run.js'
 import type { ExtractRecord } from '../../src/steps/extract/types.js'
 import { matrix, product, svd } from '../reference/linalg.js'
-import { bf16, f32, i64, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { bf16, f32, f32Of, i64, inFolder, numbers, type RawTensor, random, writeModel } from '../support/files.js'
 import { openCounting } from '../support/pools.js'
 import { fixture, terge } from '../support/terge.js'
 
@@ -103,15 +103,6 @@ function tuned({ shape, bytes }: RawTensor, rank: number, seed: number): RawTens
   )
 }
 
-const random = (shape: readonly number[], seed: number): RawTensor =>
-  f32(
-    shape,
-    numbers(
-      shape.reduce((all, size) => all * size, 1),
-      seed,
-    ),
-  )
-
 const LAYERS: Tensors = {
   'wte.weight': random([50, 24], 1),
   'h.0.attn.c_attn.weight': random([24, 72], 2),
@@ -136,8 +127,6 @@ function writePair(folder: string, base: Tensors, rank: number, names: readonly 
   writeModel(path.join(folder, 'tuned.safetensors'), other)
   return other
 }
-
-const f32Of = ({ bytes }: RawTensor) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
 
 for (const [method, dtype, alpha] of [
   ['exact', 'float32', ''],

@@ -5,20 +5,15 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Diagnostic, Fault, inspect, plan, run } from '../../src/index.js'
 import type { ExtractRecord } from '../../src/steps/extract/types.js'
-import { f32, inFolder, numbers, type RawTensor, writeModel } from '../support/files.js'
+import { f32, f32Of, inFolder, type RawTensor, random, writeModel } from '../support/files.js'
 
 type Tensors = Readonly<Record<string, RawTensor>>
 
-const random = (shape: readonly number[], seed: number, scale = 1): RawTensor =>
+const scaled = (one: RawTensor, by: number): RawTensor =>
   f32(
-    shape,
-    numbers(
-      shape.reduce((all, size) => all * size, 1),
-      seed,
-    ).map((value) => scale * value),
+    one.shape,
+    f32Of(one).map((value) => by * value),
   )
-
-const f32Of = ({ bytes }: RawTensor) => new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
 
 /** A tensor plus another one. */
 const plus = (one: RawTensor, other: RawTensor): RawTensor =>
@@ -110,7 +105,7 @@ test('singular values up to sv_epsilon are cut; a layer with none left is not in
     const tuned = {
       ...BASE,
       'model.layers.0.q_proj.weight': plus(zeros([6, 6]), diagonal),
-      [name]: random([8, 6], 4, 1.0001),
+      [name]: scaled(random([8, 6], 4), 1.0001),
     }
     const base = { ...BASE, 'model.layers.0.q_proj.weight': zeros([6, 6]) }
     const { names, config } = await extracted(folder, base, tuned, 'sv_epsilon: 0.1')
@@ -127,7 +122,7 @@ test('singular values up to sv_epsilon are cut; a layer with none left is not in
 
 test('sv_epsilon above every singular value', () =>
   inFolder(async (folder) => {
-    const tuned = { ...BASE, 'model.layers.0.up_proj.weight': random([8, 6], 4, 1.01) }
+    const tuned = { ...BASE, 'model.layers.0.up_proj.weight': scaled(random([8, 6], 4), 1.01) }
     const [fault] = await refused(folder, tuned, 'rank: 4, sv_epsilon: 100')
     assert.is(fault?.code, 'nothing-to-extract')
     assert.match(fault!.message, 'no layer has a singular value above sv_epsilon, 100')

@@ -59,6 +59,20 @@ export function numbers(count: number, seed: number): Float32Array {
   })
 }
 
+/** An F32 tensor of `numbers`. */
+export const random = (shape: readonly number[], seed: number): RawTensor =>
+  f32(
+    shape,
+    numbers(
+      shape.reduce((all, size) => all * size, 1),
+      seed,
+    ),
+  )
+
+/** The elements of an F32 tensor. */
+export const f32Of = ({ bytes }: RawTensor): Float32Array =>
+  new Float32Array(bytes.buffer, bytes.byteOffset, bytes.length / 4)
+
 /** float32 numbers as BF16, cut off: which numbers they are does not matter. */
 export const bf16 = (shape: readonly number[], values: Float32Array): RawTensor => ({
   dtype: 'BF16',
