@@ -5,7 +5,7 @@
  */
 import { didYouMean, nearest, quote } from '../core/suggest.js'
 import type { Report } from '../language/report.js'
-import { childOf, type MapNode, type Node, renameKeys, toPlain } from '../language/tree.js'
+import { childOf, type MapNode, type Node, nodeAt, renameKeys, toPlain } from '../language/tree.js'
 import type { Path } from '../language/types.js'
 import { checkedSchema, type Schema, STEP_KINDS } from './schema.js'
 import validate, { type SchemaError } from './schema-validator.js'
@@ -94,7 +94,7 @@ function unknownKeys(
 ): Map<string, string | undefined> {
   const names = new Map<string, string | undefined>()
   const known = Object.keys((branch(schemaAt(parent), (type) => type === 'object').properties ?? {}) as Schema)
-  const node = parent.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
+  const node = nodeAt(root, parent)
   const free = new Set(known.filter((name) => node && childOf(node, name) === undefined))
   for (const key of keys) {
     const [meant] = nearest(key, free, 1)
@@ -188,7 +188,7 @@ function ownerOf(path: Path, node: Node | undefined, keyword: string): Schema {
 
 function describe({ keyword, instancePath, params }: SchemaError, root: Node, report: Report): void {
   const path = pathOf(root, instancePath)
-  const node = path.reduce<Node | undefined>((at, part) => at && childOf(at, part), root)
+  const node = nodeAt(root, path)
   if (node?.kind === 'scalar' && node.broken) return
   const owner = ownerOf(path, node, keyword)
   const name = quote(nameOf(path))

@@ -4,6 +4,7 @@
  * certain, and the whole scalar is the place.
  */
 import type { Span } from '../tree.js'
+import type { Within } from '../types.js'
 
 /** Characters with their places: the start and the end of what each was written as. */
 interface Placed {
@@ -12,8 +13,8 @@ interface Placed {
   readonly ends: number[]
 }
 
-/** The span of a part of a string: offset of its first character, and its length. */
-export function partSpan(span: Span, value: string, { offset, length }: { offset: number; length: number }): Span {
+/** The span of a part of a string. */
+export function partSpan(span: Span, value: string, { offset, length }: Within): Span {
   // The last line breaks of a block depend on its header, and no error is there.
   const wanted = value.replace(/\n+$/, '')
   const placed = readings(span.origin.text.slice(span.start, span.end)).find(
