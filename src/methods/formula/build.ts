@@ -2,6 +2,7 @@
 import { plural } from '../../core/words.js'
 import type { Resolved } from '../types.js'
 import { QUANTILE_RANGE } from './check.js'
+import { Stop, stop } from './faults.js'
 import {
   type Apply,
   applied,
@@ -14,7 +15,7 @@ import {
   type ReductionName,
   type Value,
 } from './graph.js'
-import type { At, Comparison, FormulaFault, Node } from './types.js'
+import type { At, Comparison, Node } from './types.js'
 
 /** What a formula is built with. */
 export interface Known {
@@ -29,15 +30,6 @@ const MOST_VALUES = 20_000
 /** Whole-tensor reductions, each with readings of the tensor. */
 const MOST_REDUCTIONS = 256
 const MOST_LEVELS = 16
-
-/** Ends building after the first error. */
-class Stop {
-  constructor(readonly fault: FormulaFault) {}
-}
-
-const stop = (message: string, at: At, hint?: string): never => {
-  throw new Stop({ code: 'bad-formula', message, at, ...(hint === undefined ? {} : { hint }) })
-}
 
 interface Work extends Known {
   readonly values: Value[]

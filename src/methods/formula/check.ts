@@ -4,6 +4,7 @@
  */
 import { didYouMean, nearest, quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
+import { formulaFault } from './faults.js'
 import { FUNCTIONS, type FunctionRule, functionOf, MODEL_NAMES, VARIABLES } from './functions.js'
 import type { At, FormulaFault, Node, OwnNames, Uses } from './types.js'
 
@@ -55,8 +56,7 @@ export function checkFormula(root: Node, given: Given): Checked {
 }
 
 function fault({ faults }: Context, at: At, message: string, hint?: string): Kind {
-  if (faults.length < MOST_FAULTS)
-    faults.push({ code: 'bad-formula', message, at, ...(hint === undefined ? {} : { hint }) })
+  if (faults.length < MOST_FAULTS) faults.push(formulaFault(message, at, hint))
   return BROKEN
 }
 

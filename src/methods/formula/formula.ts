@@ -10,6 +10,7 @@ import { quote } from '../../core/suggest.js'
 import type { Method, OpenMethod, ParameterSchema, Refusal, Resolved, TensorSettings, Written } from '../types.js'
 import { buildGraph, type Known } from './build.js'
 import { checkFormula } from './check.js'
+import { formulaFault } from './faults.js'
 import { RESERVED } from './functions.js'
 import { parseFormula } from './parse.js'
 import { formulaPasses, MOST_REGISTERS, type Program, programOf, registersOf } from './passes.js'
@@ -70,9 +71,7 @@ const built = remembered((key): Built => {
   const program = programOf(graph)
   if (registersOf(program) <= MOST_REGISTERS) return { program }
   const message = `the formula has more than ${MOST_REGISTERS} results at a time`
-  return {
-    faults: [{ code: 'bad-formula', message, hint: 'merge fewer models, or use a simpler formula', at: root.at }],
-  }
+  return { faults: [formulaFault(message, root.at, 'merge fewer models, or use a simpler formula')] }
 })
 
 function build({ parameters, weights, models }: Pick<TensorSettings, 'parameters' | 'weights' | 'models'>): Built {

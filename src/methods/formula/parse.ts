@@ -4,6 +4,7 @@
  * or run.
  */
 import { quote } from '../../core/suggest.js'
+import { formulaFault, Stop, stop } from './faults.js'
 import { type Token, tokensOf } from './tokens.js'
 import {
   type Arithmetic,
@@ -16,15 +17,6 @@ import {
   type Node,
   type Parsed,
 } from './types.js'
-
-/** Ends parsing. Never leaves this file. */
-class Stop {
-  constructor(readonly fault: FormulaFault) {}
-}
-
-const stop = (message: string, { start, end }: At, hint?: string): never => {
-  throw new Stop({ code: 'bad-formula', message, at: { start, end }, ...(hint === undefined ? {} : { hint }) })
-}
 
 const COMPARISONS: ReadonlySet<string> = new Set(['<', '<=', '>', '>=', '==', '!='])
 
@@ -41,9 +33,7 @@ interface State {
 /** The tree of a formula, or the first error in it. */
 export function parseFormula(text: string): Parsed {
   const whole = { start: 0, end: text.length }
-  const refuse = (message: string, hint: string): Parsed => ({
-    fault: { code: 'bad-formula', message, hint, at: whole },
-  })
+  const refuse = (message: string, hint: string): Parsed => ({ fault: formulaFault(message, whole, hint) })
   if (text.length > LONGEST_FORMULA)
     return refuse(`a formula can have at most ${LONGEST_FORMULA} characters; this one has ${text.length}`, 'shorten it')
   const { tokens, fault } = tokensOf(text)

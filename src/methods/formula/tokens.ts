@@ -1,5 +1,6 @@
 /** Cuts a formula into tokens. Nothing else than the characters of the language gets through. */
 import { quote } from '../../core/suggest.js'
+import { formulaFault } from './faults.js'
 import type { At, FormulaFault } from './types.js'
 
 export interface Token extends At {
@@ -47,10 +48,7 @@ export function tokensOf(text: string): { readonly tokens: readonly Token[]; rea
     const token = { text: all, start: at, end: at + all.length }
     at += all.length
     if (number !== undefined && !Number.isFinite(Number(number)))
-      return {
-        tokens,
-        fault: { code: 'bad-formula', message: `${quote(number)} is too large for a number`, at: token },
-      }
+      return { tokens, fault: formulaFault(`${quote(number)} is too large for a number`, token) }
     tokens.push({ kind: number !== undefined ? 'number' : name !== undefined ? 'name' : 'sign', ...token })
   }
   const last = tokens.at(-1)?.end ?? 0
@@ -61,10 +59,6 @@ export function tokensOf(text: string): { readonly tokens: readonly Token[]; rea
 function unknownCharacter(text: string, at: number): FormulaFault {
   const character = String.fromCodePoint(text.codePointAt(at)!)
   const meant = MEANT.get(character)
-  return {
-    code: 'bad-formula',
-    message: `formulas can’t contain ${quote(character)}`,
-    ...(meant === undefined ? {} : { hint: `write ${meant}` }),
-    at: { start: at, end: at + character.length },
-  }
+  const hint = meant === undefined ? undefined : `write ${meant}`
+  return formulaFault(`formulas can’t contain ${quote(character)}`, { start: at, end: at + character.length }, hint)
 }
