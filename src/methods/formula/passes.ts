@@ -1,5 +1,6 @@
 /** The passes of a formula over one tensor: those of its functions of whole tensors, level by level, and the map. */
 import { formulaScratch, formulaTable, type Measure } from '../../kernels/formula.js'
+import { numberOf } from '../shared/keys.js'
 import { elementsOf, select } from '../shared/selection.js'
 import type { MapPass, Passes, PassInput, ReducePass, TensorSettings } from '../types.js'
 import { type Compiled, compile, type NumberOf } from './compile.js'
@@ -107,12 +108,6 @@ function measured(
   if (name === 'tensor_mean') return first / elements
   if (name === 'tensor_max') return first
   return first === Number.POSITIVE_INFINITY ? Math.sqrt(second) * LARGE : Math.sqrt(first)
-}
-
-/** A number with a key of the kernels: bits of float32 in the order of numbers. */
-function numberOf(key: number): number {
-  const bits = key >= 2 ** 31 ? key - 2 ** 31 : 2 ** 32 - 1 - key
-  return new Float32Array(Uint32Array.of(bits).buffer)[0]!
 }
 
 /** What a pass over a tensor knows. */

@@ -1,6 +1,7 @@
 /** Passes of the methods that drop elements by magnitude: ties, breadcrumbs, breadcrumbs_ties. */
 
 import type { Passes, PassInput, ReducePass, TensorSettings } from '../types.js'
+import { magnitudeOf } from './keys.js'
 import { elementsOf, type Position, select, type Threshold } from './selection.js'
 import {
   type Combination,
@@ -16,13 +17,6 @@ import {
 export interface Range {
   readonly cut: number
   readonly kept: number
-}
-
-const floats = new Float32Array(1)
-const bits = new Uint32Array(floats.buffer)
-const magnitudeOf = (key: number): number => {
-  bits[0] = key
-  return floats[0]!
 }
 
 export function trimmedPasses(

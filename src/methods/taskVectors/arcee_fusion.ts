@@ -9,11 +9,9 @@
  * Deviations: quantiles are exact for every size, while mergekit estimates those of large tensors.
  * Source: mergekit.
  */
+import { magnitudeOf } from '../shared/keys.js'
 import { elementsOf, type Position, select } from '../shared/selection.js'
 import type { Method, Passes, PassInput, ReducePass, TensorSettings } from '../types.js'
-
-const floats = new Float32Array(1)
-const bits = new Uint32Array(floats.buffer)
 
 function passes(settings: TensorSettings): Passes {
   const elements = elementsOf(settings)
@@ -27,10 +25,8 @@ function passes(settings: TensorSettings): Passes {
   const selection = elements > 0 ? select(settings, positions, options) : undefined
 
   function threshold(input: PassInput): readonly number[] {
-    const [half, quarter, threeQuarters] = selection!.thresholds(input).map(({ key }) => {
-      bits[0] = key
-      return floats[0]!
-    }) as [number, number, number]
+    const quantiles = selection!.thresholds(input).map(({ key }) => magnitudeOf(key))
+    const [half, quarter, threeQuarters] = quantiles as [number, number, number]
     return [Math.fround(half + 1.5 * (threeQuarters - quarter))]
   }
 

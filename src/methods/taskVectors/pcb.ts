@@ -16,6 +16,7 @@
  * Interpretation: the paper describes softmax for both scores and a hard mask. terge computes what the authors' program
  * does. Source: arXiv 2410.02396 and its program.
  */
+import { magnitudeOf, numberOf } from '../shared/keys.js'
 import { LAMBDA, ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import { scaleOf } from '../shared/weights.js'
 import type { Method, PassInput, ReducePass } from '../types.js'
@@ -37,12 +38,6 @@ interface Ranking {
   readonly before: (input: PassInput) => readonly number[]
   readonly indexes: (elements: number, input: PassInput) => readonly [number, number]
   readonly valueOf: (key: number) => number
-}
-
-const scratch = new DataView(new ArrayBuffer(4))
-function float(bits: number): number {
-  scratch.setUint32(0, bits)
-  return scratch.getFloat32(0)
 }
 
 /**
@@ -126,7 +121,7 @@ const magnitudes: Ranking = {
   fine: 'fine',
   before: () => [],
   indexes: (elements) => [elements * CLIPPED, Math.trunc(elements * (1 - CLIPPED)) - 1],
-  valueOf: float,
+  valueOf: magnitudeOf,
 }
 
 const scores: Ranking = {
@@ -134,7 +129,7 @@ const scores: Ranking = {
   fine: 'pcb_fine',
   before: (input) => values(input, 0),
   indexes: (elements, { parameters }) => [elements * (1 - Number(parameters.ratio)), elements - 1],
-  valueOf: (key) => float((key >= 2 ** 31 ? key - 2 ** 31 : 2 ** 32 - 1 - key) >>> 0),
+  valueOf: numberOf,
 }
 
 export const pcb: Method = {
