@@ -73,11 +73,9 @@ export interface FormulaCode {
   readonly numbers: number
 }
 
+/** A program can name so many numbers, inputs and registers. */
 const KIND = 1 << 16
 const KINDS = { register: 0, input: 1, base: 2, number: 3, output: 4 } as const
-
-/** Numbers, inputs and registers that a program can name. */
-export const MOST_OPERANDS = KIND
 
 const wordOf = (operand: Operand): number => KINDS[operand.kind] * KIND + ('index' in operand ? operand.index : 0)
 

@@ -8,6 +8,7 @@
  * 2-norm of all elements. The first is (w_b b + Σ w_i x_i)/(w_b + Σ w_i). A sum of weights of 0 divides by 1. A
  * difference that is not finite exceeds every threshold. `lines` scales the difference from b.
  */
+import { elements } from '../../core/dtypes.js'
 import { ON_TASK_VECTORS } from '../shared/taskVectors.js'
 import { scaleOf, shares } from '../shared/weights.js'
 import type { Method, TensorSettings } from '../types.js'
@@ -42,9 +43,9 @@ export const linearIfChanged: Method = {
     map: {
       kernel: 'task',
       coefficients(input) {
-        const size = shape.reduce((product, side) => product * side, 1)
+        const size = elements(shape)
         const most = Number(input.parameters.threshold)
-        const same = [...input.results[0]!].every((square) => Math.sqrt(square / size) <= most)
+        const same = input.results[0]!.every((square) => Math.sqrt(square / size) <= most)
         return same ? models.map(() => 0) : ownShares(input).map((share) => scaleOf(input) * share)
       },
     },

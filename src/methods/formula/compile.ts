@@ -24,7 +24,7 @@ interface Draft {
   readonly numbers: Map<string, number>
   /** By value: where it is. */
   readonly places: Map<number, Operand>
-  /** Operands of each value's instruction, and the last instruction that uses a value. */
+  /** By value: the last instruction that uses it. */
   readonly lastUse: Map<number, number>
   readonly free: number[]
   registers: number
@@ -52,7 +52,7 @@ function neededOf({ values, facts }: Graph, roots: readonly number[]): number[] 
 
 /** The instruction for each value that needs one. */
 function stepsOf(graph: Graph, roots: readonly number[]): Step[] {
-  const { values, facts } = graph
+  const { values } = graph
   const needed = neededOf(graph, roots)
   const uses = new Map<number, number>()
   for (const id of [...needed.flatMap((id) => argsOf(values[id]!)), ...roots]) uses.set(id, (uses.get(id) ?? 0) + 1)
@@ -78,7 +78,7 @@ function stepsOf(graph: Graph, roots: readonly number[]): Step[] {
     }
   }
   // From the last to the first, so that what is part of another instruction is known before it comes.
-  return steps.reverse().filter(({ value }) => facts[value]!.element)
+  return steps.reverse()
 }
 
 /** A product of a number and elements that only this sum uses: a + s·x is one instruction. */

@@ -13,7 +13,7 @@ import { checkFormula } from './check.js'
 import { formulaFault } from './faults.js'
 import { RESERVED } from './functions.js'
 import { parseFormula } from './parse.js'
-import { formulaPasses, MOST_REGISTERS, type Program, programOf, registersOf } from './passes.js'
+import { formulaPasses, MOST_REGISTERS, NOTHING_TO_COMPUTE, type Program, programOf, registersOf } from './passes.js'
 import type { FormulaFault, Node, OwnNames, Parsed, Uses } from './types.js'
 
 const FORMULA: ParameterSchema = {
@@ -29,10 +29,12 @@ const MOST_KNOWN = 256
 function remembered<T>(make: (key: string) => T): (key: string) => T {
   const known = new Map<string, T>()
   return (key) => {
-    const found = known.get(key) ?? make(key)
+    const found = known.get(key)
+    if (found !== undefined) return found
     if (known.size >= MOST_KNOWN) known.delete(known.keys().next().value!)
-    known.set(key, found)
-    return found
+    const result = make(key)
+    known.set(key, result)
+    return result
   }
 }
 
@@ -144,8 +146,7 @@ export const formula: Method = {
   refuse,
   passes(settings) {
     const made = build(settings)
-    if ('program' in made) return formulaPasses(made.program, settings)
-    // The error is reported by now. Planning goes on to find others.
-    return { reduces: [], map: { kernel: 'linear', coefficients: ({ models }) => models.map(() => 1) } }
+    // An error is reported by now. Planning goes on to find others.
+    return 'program' in made ? formulaPasses(made.program, settings) : NOTHING_TO_COMPUTE
   },
 }

@@ -3,21 +3,11 @@
  * what is known becomes a number. Values come after their operands.
  */
 import type { Operation } from '../../kernels/formula.js'
+import type { ScalarMath } from '../../kernels/types.js'
 import type { FormulaFault } from './types.js'
 
 /** A function of numbers that differ between elements, or that are known only when tensors have been read. */
-export type Apply = Exclude<
-  Operation,
-  | 'move'
-  | 'delta'
-  | 'multiplyAdd'
-  | 'term'
-  | 'whereGreater'
-  | 'whereAtLeast'
-  | 'whereEqual'
-  | 'whereOther'
-  | 'whereRanked'
->
+export type Apply = Exclude<Operation, Condition | 'move' | 'delta' | 'multiplyAdd' | 'term' | 'whereRanked'>
 /** Other comparisons are these with operands or results exchanged. */
 export type Condition = 'whereGreater' | 'whereAtLeast' | 'whereEqual' | 'whereOther'
 
@@ -63,7 +53,7 @@ export interface Graph {
   readonly faults: readonly FormulaFault[]
 }
 
-/** Values, with those that `values` refers to by reduction. */
+/** The values that a value is computed from. A reduction names its own. */
 export const argsOf = (value: Value): readonly number[] => ('args' in value ? value.args : [])
 
 /** The value of an operation on numbers, in float64. Undefined for functions that engines round differently. */
@@ -119,16 +109,12 @@ function medianOf(args: readonly number[]): number {
   return Math.abs(mean) === Number.POSITIVE_INFINITY ? low * 0.5 + high * 0.5 : mean
 }
 
-/** The functions that `exactly` leaves out. */
-export interface Transcendental {
-  readonly exp: (x: number) => number
-  readonly log: (x: number) => number
-  readonly tanh: (x: number) => number
-  readonly pow: (x: number, y: number) => number
-}
-
-/** The value of any operation on numbers. */
-export function applied(operation: Apply | Condition, args: readonly number[], math: Transcendental): number {
+/** The value of any operation on numbers. `math`: the functions that `exactly` leaves out. */
+export function applied(
+  operation: Apply | Condition,
+  args: readonly number[],
+  math: Pick<ScalarMath, 'exp' | 'log' | 'tanh' | 'pow'>,
+): number {
   const [a = 0, b = 0] = args
   if (operation === 'power') return math.pow(a, b)
   if (operation === 'exp' || operation === 'log' || operation === 'tanh') return math[operation](a)

@@ -78,10 +78,10 @@ export function programOf(graph: Graph): Program {
 }
 
 /** The most registers of its programs. */
-export const registersOf = ({ result, levels }: Program): number =>
-  Math.max(...programsOf({ result, levels }).map(({ registers }) => registers))
+export const registersOf = (program: Program): number =>
+  Math.max(...programsOf(program).map(({ registers }) => registers))
 
-const programsOf = ({ result, levels }: Pick<Program, 'result' | 'levels'>): readonly Compiled[] => [
+const programsOf = ({ result, levels }: Program): readonly Compiled[] => [
   result,
   ...levels.flatMap(({ summed, quantiles }) => [
     ...(summed ? [summed] : []),
@@ -207,13 +207,18 @@ function quantilePasses(
   return passes
 }
 
+/** Passes where there is nothing to compute. */
+export const NOTHING_TO_COMPUTE: Passes = {
+  reduces: [],
+  map: { kernel: 'linear', coefficients: ({ models }) => models.map(() => 1) },
+}
+
 /** The passes of a compiled formula over a tensor. */
 export function formulaPasses(program: Program, settings: TensorSettings): Passes {
   const { graph, result, levels } = program
   const elements = elementsOf(settings)
-  // There is nothing to measure, and nothing to compute.
-  if (elements === 0)
-    return { reduces: [], map: { kernel: 'linear', coefficients: ({ models }) => models.map(() => 1) } }
+  // There is nothing to measure.
+  if (elements === 0) return NOTHING_TO_COMPUTE
   const sum = asWeightedSum(graph, settings.models.length)
   if (sum) return { reduces: [], map: { kernel: sum.kernel, coefficients: () => sum.coefficients } }
   const state: State = { program, elements, found: new Map(), cuts: new Map() }
