@@ -56,8 +56,8 @@ export function writePair(
   team.once(() => {
     const found = team.f64(figures, FIGURES)
     found[1] = count
-    found[2] = values.subarray(0, count).reduce((sum, value) => sum + value * value, 0)
     const own = values.subarray(0, count)
+    found[2] = own.reduce((sum, value) => sum + value * value, 0)
     const reach = energy === undefined ? count : enough(own, energy * found[0]!)
     const large = above === undefined ? count : own.filter((value) => value > above).length
     if (energy !== undefined || above !== undefined) found[3] = Math.min(reach, large)

@@ -7,16 +7,13 @@
  *   bits, and the counts of `coarse` are one table of 2^16. A `model` there is an output here.
  */
 import { coefficients, first, sums } from '../memory/context'
-import { addTo } from '../memory/lanes'
-import { CHUNK } from '../memory/storage'
+import { addTo, count } from '../memory/lanes'
+import { CHUNK, TILE } from '../memory/storage'
 import { SMALL } from '../sums/reduce'
 import { keyOf, keysAt, lanesAt, link, outputCount, outputKind, outputOf, pad, run, splat, STRIP } from './strip'
 
 // Kinds of outputs: the same numbers as in ../../formula.ts.
 const SUM: u32 = 0, SQUARES: u32 = 1, LARGEST: u32 = 2, SMALL_SQUARES: u32 = 3
-
-/** Elements of a tile: the same number as TILE in ../../types.ts. */
-const TILE: u64 = 1 << 18
 
 // @ts-ignore: decorator
 @inline
@@ -41,10 +38,12 @@ function accumulate<C>(kind: u32, v: usize, n: usize, lanes: usize): void {
   }
   v128.store(lanes, l01)
   v128.store(lanes, l23, 16)
-  for (let lane: usize = 0; lane < (n & 3); lane++, v += size) {
-    const p = lanes + (lane << 3)
-    store<f64>(p, f64x2.extract_lane(added(kind, f64x2.splat(load<f64>(p)), f64x2.splat(<f64>load<C>(v))), 0))
-  }
+  for (let lane: usize = 0; lane < (n & 3); lane++, v += size) accumulateAt<C>(kind, v, lanes + (lane << 3))
+}
+
+/** Adds the element at v to the lane at p. */
+function accumulateAt<C>(kind: u32, v: usize, p: usize): void {
+  store<f64>(p, f64x2.extract_lane(added(kind, f64x2.splat(load<f64>(p)), f64x2.splat(<f64>load<C>(v))), 0))
 }
 
 function clear(count: u32, context: usize, lanes: usize): void {
@@ -95,7 +94,7 @@ function nextOf<C>(left: usize): usize {
 function measure<C>(context: usize, n: usize): void {
   const count = outputCount(context), lanes = lanesAt<C>(context)
   // A tile's numbers begin at 0, which is no start for the largest.
-  if (first(context) % TILE == 0)
+  if (first(context) % <u64>TILE == 0)
     for (let i: u32 = 0; i < count; i++)
       if (outputKind(context, i) == LARGEST) store<f64>(sums(context) + (<usize>i << 3), -Infinity)
   splat<C>(context)
@@ -113,10 +112,6 @@ function measure<C>(context: usize, n: usize): void {
   }
 }
 
-function accumulateAt<C>(kind: u32, v: usize, p: usize): void {
-  store<f64>(p, f64x2.extract_lane(added(kind, f64x2.splat(load<f64>(p)), f64x2.splat(<f64>load<C>(v))), 0))
-}
-
 export function formula_sums_f32(context: usize, n: usize): void { measure<f32>(context, n) }
 export function formula_sums_f64(context: usize, n: usize): void { measure<f64>(context, n) }
 
@@ -126,10 +121,6 @@ function keys<C>(context: usize, index: usize, at: usize, m: usize, pads: bool):
   for (let i: usize = 0; i < m; i++) store<u32>(to + (i << 2), keyOf<C>(load<C>(v + i * sizeof<C>())))
   return to
 }
-
-// @ts-ignore: decorator
-@inline
-function count(p: usize): void { store<u32>(p, load<u32>(p) + 1) }
 
 const COARSE: i32 = 0, FINE: i32 = 1, EQUALS: i32 = 2, NTH: i32 = 3
 

@@ -8,6 +8,7 @@
 import { base, first, input, inputCount, output, scratch, table } from '../memory/context'
 import { minus } from '../memory/equal'
 import { middleOf, SORTED, sortIn } from '../memory/sorted'
+import { signBit } from '../memory/storage'
 
 /** Elements of a strip: a divisor of a chunk. The same number as STRIP in ../../formula.ts. */
 export const STRIP: usize = 512
@@ -121,10 +122,6 @@ function within(q: usize, k: usize): usize { return <usize>load<u32>(q + k * 12,
 function placed(q: usize, k: usize, along: usize): usize {
   return <usize>load<u32>(q + k * 12) + (along & <usize>load<u32>(q + k * 12, 8))
 }
-
-// @ts-ignore: decorator
-@inline
-function signBit<C>(): v128 { return sizeof<C>() == 8 ? i64x2.splat(0x8000000000000000) : i32x4.splat(0x80000000) }
 
 /** `op` is a constant where this is inlined. */
 // @ts-ignore: decorator

@@ -16,6 +16,14 @@
 /** Elements of a chunk; the same number as CHUNK in ../types.ts. */
 export const CHUNK: usize = 4096
 
+/** Elements of a tile; the same number as TILE in ../types.ts. */
+export const TILE: usize = 1 << 18
+
+/** The sign of every lane. */
+// @ts-ignore: decorator
+@inline
+export function signBit<C>(): v128 { return sizeof<C>() == 8 ? i64x2.splat(0x8000000000000000) : i32x4.splat(0x80000000) }
+
 /**
  * Constants that vectors are filled with, in memory: V8 builds a literal vector anew in each round of a loop, by three
  * instructions where loading one takes one, and so loses a third of the speed.

@@ -6,7 +6,7 @@
  *        sign); out = b + λ·(T, or T/W where normalize is set, a W of 0 being 1).
  * sce:   the same with T = Σ w_i D_i and out = b + λ·T/max(W, 1e-6).
  */
-import { at } from '../memory/storage'
+import { at, signBit } from '../memory/storage'
 
 export const SUM = 0
 export const ELECT = 1
@@ -24,10 +24,6 @@ export function rounded<C>(p: usize): v128 { return v128.splat<C>(<C>load<f64>(p
 // @ts-ignore: decorator
 @inline
 export function entryOf(coefficients: usize, model: usize): usize { return coefficients + HEADER + model * ENTRY }
-
-// @ts-ignore: decorator
-@inline
-function signBit<C>(): v128 { return sizeof<C>() == 8 ? i64x2.splat(0x8000000000000000) : i32x4.splat(0x80000000) }
 
 /** A model's share in total and divisor: what agrees with the elected sign. */
 // @ts-ignore: decorator

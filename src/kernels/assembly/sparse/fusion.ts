@@ -7,9 +7,7 @@ import { isFinite1, same1 } from '../memory/equal'
 import { BLOCK, OUT, storeBlock } from './block'
 import { base, coefficients, input, output, sums } from '../memory/context'
 import { IMPORTANCE, KEYS, keysOfBlock } from './keys'
-import { CHUNK, F32, F64, at } from '../memory/storage'
-
-const TILE: usize = 1 << 18
+import { CHUNK, F32, F64, TILE, at } from '../memory/storage'
 
 // @ts-ignore: decorator
 @inline

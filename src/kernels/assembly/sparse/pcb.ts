@@ -10,6 +10,7 @@
  */
 import { base, coefficients, input, inputCount, output, sums } from '../memory/context'
 import { minus1 } from '../memory/equal'
+import { count } from '../memory/lanes'
 
 // @ts-ignore: decorator
 @inline
@@ -40,10 +41,6 @@ function keyOf(score: f32): u32 {
   const bits: u32 = score == score ? reinterpret<u32>(score) : 0x7fc00000
   return bits ^ (bits >> 31 ? 0xffffffff : 0x80000000)
 }
-
-// @ts-ignore: decorator
-@inline
-function count(p: usize): void { store<u32>(p, load<u32>(p) + 1) }
 
 // @ts-ignore: decorator
 @inline

@@ -10,11 +10,8 @@
 import { BLOCK } from './block'
 import { coefficients, first, sums } from '../memory/context'
 import { DELTA, IMPORTANCE, KEYS, VARIANCE, keysOfBlock } from './keys'
+import { count } from '../memory/lanes'
 import { BF16, F16, F32, F64 } from '../memory/storage'
-
-// @ts-ignore: decorator
-@inline
-function count(p: usize): void { store<u32>(p, load<u32>(p) + 1) }
 
 // @ts-ignore: decorator
 @inline

@@ -7,9 +7,7 @@ import { base, coefficients, input, inputCount, sums } from '../memory/context'
 import { isFinite1, isShared, minus, minus1 as difference } from '../memory/equal'
 import { addTo, total } from '../memory/lanes'
 import { SMALL } from './reduce'
-import { CHUNK } from '../memory/storage'
-
-const TILE: usize = 1 << 18
+import { CHUNK, TILE } from '../memory/storage'
 
 // @ts-ignore: decorator
 @inline
