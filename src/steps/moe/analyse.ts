@@ -4,6 +4,7 @@ import { elements } from '../../core/dtypes.js'
 import type { AnalysisTensor } from '../../expr/types.js'
 import { sharedFloats } from '../../rebasin/team/team.js'
 import type { AnalysisCost, Found, FoundArrays, Workshop } from '../analysis.js'
+import { rowReader } from '../shared/rowReader.js'
 import type { MoeAnalysis, MoeFound, RowSource } from './types.js'
 
 type Routers = NonNullable<MoeAnalysis['routers']>
@@ -52,13 +53,9 @@ export async function findRouters(
 /** One row for all layers: the normalised sums of embeddings, normalised after their difference. In float64, rounded once. */
 async function byEmbedding({ rows, width, embedding }: Routers, reader: Reader): Promise<Float32Array> {
   const ids = [...new Set(tokensOf(rows))].sort((a, b) => a - b)
-  const some = new Float32Array(ids.length * width)
-  const whole =
-    ids.length > 0 && !(await reader.readRows(embedding!, Int32Array.from(ids), some))
-      ? await reader.read(embedding!)
-      : undefined
-  const places = new Map(ids.map((id, at) => [id, whole ? id : at]))
-  const table = whole ?? some
+  const table = new Float32Array(ids.length * width)
+  await rowReader(reader, embedding!, width)(Int32Array.from(ids), table)
+  const places = new Map(ids.map((id, at) => [id, at]))
   const sum = (texts: readonly (readonly number[])[]): Float64Array => {
     const total = new Float64Array(width)
     for (const id of texts.flat()) {

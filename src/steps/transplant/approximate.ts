@@ -4,6 +4,7 @@ import { byRows, type Operand, sharedInts } from '../../kernels/linalg.js'
 import type { Dictionary, Gram, PursuitMethod } from '../../kernels/pursuit/index.js'
 import { sharedFloats } from '../../rebasin/team/team.js'
 import type { Workshop } from '../analysis.js'
+import { rowReader } from '../shared/rowReader.js'
 
 /** Rows that are approximated at once, at most. */
 const BATCH = 512
@@ -36,7 +37,7 @@ export async function approximate(workshop: Workshop, wanted: Wanted): Promise<A
   const { tensor, shared, made, method, tell } = wanted
   const [, width] = tensor.shape as [number, number]
   const { team } = workshop
-  const read = rowsOf(workshop, tensor, width)
+  const read = rowReader(workshop.reader, tensor, width)
   const rows = sharedFloats(shared.length * width)
   tell('reading rows', 0)
   await read(shared, rows)
@@ -74,18 +75,6 @@ export async function approximate(workshop: Workshop, wanted: Wanted): Promise<A
     tell('rows of missing tokens', share(pairs + from + tokens))
   }
   return results
-}
-
-/** Reads rows; of a tensor that a step makes, all rows once. */
-function rowsOf({ reader }: Workshop, tensor: AnalysisTensor, width: number) {
-  let whole: Promise<Float32Array> | undefined
-  return async (rows: Int32Array, into: Float32Array): Promise<void> => {
-    if (rows.length === 0) return
-    if (!whole && (await reader.readRows(tensor, rows, into))) return
-    whole ??= reader.read(tensor)
-    const all = await whole
-    for (const [at, row] of rows.entries()) into.set(all.subarray(row * width, (row + 1) * width), at * width)
-  }
 }
 
 /** Squared norms; NaN for rows that are not finite. */

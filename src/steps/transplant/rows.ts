@@ -2,6 +2,7 @@
 import { elements } from '../../core/dtypes.js'
 import { sharedFloats } from '../../rebasin/team/team.js'
 import type { FoundArrays, TensorReader, Workshop } from '../analysis.js'
+import { rowReader } from '../shared/rowReader.js'
 import { COPIED, FILLED, type GrownTensor, MADE, type SubwordWeights, type TransplantAnalysis } from './types.js'
 
 /** About the elements that are read at once. */
@@ -28,7 +29,7 @@ export async function grownTensor(
   const { shape } = own.tensor
   const width = elements(shape.slice(1))
   const values = sharedFloats(analysis.rows * width)
-  const rows = rowReader(reader, own, width)
+  const rows = batches(reader, own, width)
   const places: number[] = []
   const sources: number[] = []
   const filled: number[] = []
@@ -61,21 +62,16 @@ interface Rows {
   each(rows: readonly number[], use: (place: number, row: Float32Array) => void): Promise<void>
 }
 
-function rowReader(reader: TensorReader, { tensor }: GrownTensor, width: number): Rows {
+function batches(reader: TensorReader, { tensor }: GrownTensor, width: number): Rows {
   const most = Math.max(1, Math.floor(BATCH / width))
-  let whole: Promise<Float32Array> | undefined
+  const read = rowReader(reader, tensor, width)
   return {
     async each(rows, use) {
       for (let from = 0; from < rows.length; from += most) {
         const some = Int32Array.from(rows.slice(from, from + most))
-        const into = new Float32Array(new SharedArrayBuffer(4 * some.length * width))
-        if (!whole && (await reader.readRows(tensor, some, into))) {
-          for (let i = 0; i < some.length; i++) use(from + i, into.subarray(i * width, (i + 1) * width))
-          continue
-        }
-        whole ??= reader.read(tensor)
-        const all = await whole
-        for (let i = 0; i < some.length; i++) use(from + i, all.subarray(some[i]! * width, (some[i]! + 1) * width))
+        const into = sharedFloats(some.length * width)
+        await read(some, into)
+        for (let i = 0; i < some.length; i++) use(from + i, into.subarray(i * width, (i + 1) * width))
       }
     },
   }
