@@ -1,6 +1,7 @@
 /** Converts a configuration of mergekit-moe to a recipe with a `moe` step. */
 import { quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node, type Span } from '../../language/tree.js'
+import { ALL } from '../../steps/moe/architectures.js'
 import type { Complaints } from './complaints.js'
 import { type ModelBook, modelBook } from './models.js'
 import { type Comments, list, mapping, text } from './nodes.js'
@@ -22,14 +23,6 @@ const GATES: Readonly<Record<string, string>> = {
   hidden_avg: 'statistics',
 }
 
-/** Titles of architectures, whose beginnings select them, in the order in which they are tried. */
-const TITLES = [
-  ['Mixtral', 'mixtral'],
-  ['DeepSeek MoE', 'deepseek'],
-  ['Qwen MoE', 'qwen2_moe'],
-  ['Qwen3 MoE', 'qwen3_moe'],
-] as const
-
 export const isMixture = (root: Node): boolean =>
   childOf(root, 'experts') !== undefined && childOf(root, 'base_model') !== undefined
 
@@ -47,10 +40,10 @@ export function convertMixture(
 ): MapNode | undefined {
   knownKeys(root, TOP, complain)
   const models = modelBook(['mixture'], places, complain)
-  const at = childOf(root, 'experts')!.span
+  const experts = childOf(root, 'experts')!
+  const at = experts.span
   const gate = gateOf(root, at, complain)
   const base = modelOf(childOf(root, 'base_model')!, models, complain)
-  const experts = childOf(root, 'experts')!
   const [shared, ...more] = itemsOf(given(root, 'shared_experts'))
   if (more.length > 0)
     complain.error('bad-value', `there are ${more.length + 1} shared experts`, more[0]!.span, 'list one shared expert')
@@ -65,7 +58,7 @@ export function convertMixture(
         'experts',
         list(
           itemsOf(experts).map((one) => expertOf(one, EXPERT_KEYS, models, complain)),
-          experts.span,
+          at,
         ),
       ],
       ['shared_expert', shared && expertOf(shared, SHARED_KEYS, models, complain)],
@@ -120,15 +113,16 @@ function gateOf(root: MapNode, at: Span, complain: Complaints): Node | undefined
   return gate === undefined ? undefined : text(gate, place)
 }
 
-/** The architectures that a text is the beginning of. With both kinds of Qwen, the base's names tell which. */
-function architectureOf(root: MapNode, { known, folder: _ }: Places, complain: Complaints): Node | undefined {
+/** The architecture whose title begins with a text. With both kinds of Qwen, the base's names tell which. */
+function architectureOf(root: MapNode, { known }: Places, complain: Complaints): Node | undefined {
   const written = given(root, 'architecture')
   const wanted = scalarOf(written)?.toLowerCase()
   if (!written || !wanted) return undefined
-  const found = TITLES.filter(([title]) => title.toLowerCase().startsWith(wanted))
+  const architectures = Object.values(ALL)
+  const found = architectures.filter(({ title }) => title.toLowerCase().startsWith(wanted))
   const [first, second] = found
   if (!first) {
-    const titles = TITLES.map(([title]) => title).join(', ')
+    const titles = architectures.map(({ title }) => title).join(', ')
     complain.error(
       'bad-value',
       `no architecture begins with ${quote(scalarOf(written)!)}`,
@@ -137,7 +131,7 @@ function architectureOf(root: MapNode, { known, folder: _ }: Places, complain: C
     )
     return undefined
   }
-  if (!second) return text(first[1], written.span)
+  if (!second) return text(first.name, written.span)
   // Norms of queries are what Qwen3 has and Qwen2 has not.
   const qwen3 = [...known.values()].some((names) => names.some((name) => name.includes('.self_attn.q_norm.')))
   return text(qwen3 ? 'qwen3_moe' : 'qwen2_moe', written.span)

@@ -20,12 +20,13 @@ export interface MixtureFacts {
 }
 
 export interface Architecture {
+  /** Also its `model_type`. */
   readonly name: ArchitectureName
   /** As mergekit writes it. */
   readonly title: string
   /** `model_type`s of dense models that it can be made from. */
   readonly from: readonly string[]
-  readonly modelType: string
+  readonly class: string
   readonly shared: 'none' | 'gated' | 'plain'
   /** Biases of attention that its network has; others can't be kept. */
   readonly biases: RegExp | undefined
@@ -37,11 +38,13 @@ export interface Architecture {
   readonly parts: Readonly<Record<Part, string>>
   /** Names of the shared expert below the block. */
   readonly sharedName?: string
+  /** Besides its class and `model_type`. */
   readonly config: (facts: MixtureFacts) => ConfigChange
   /** The dense model that its attention belongs to. */
   readonly dense: {
     readonly modelType: string
     readonly class: string
+    /** Besides its class and `model_type`. */
     readonly change: (config: Config) => ConfigChange
   }
 }
@@ -52,21 +55,26 @@ const DEEPSEEK = 'deepseek-ai/deepseek-moe-16b-base--'
 
 const without = (...keys: readonly string[]): ConfigChange => Object.fromEntries(keys.map((key) => [key, undefined]))
 const ROUTING = ['num_experts_per_tok', 'norm_topk_prob', 'router_aux_loss_coef', 'output_router_logits'] as const
+/** What both mixtures of Qwen have. */
+const QWEN = [
+  ...['num_experts', 'num_local_experts', 'moe_intermediate_size', 'decoder_sparse_step', 'mlp_only_layers'],
+  ...ROUTING,
+]
 
+/** In the order in which they are tried. */
 export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
   mixtral: {
     name: 'mixtral',
     title: 'Mixtral',
     from: ['llama', 'mistral'],
-    modelType: 'mixtral',
+    class: 'MixtralForCausalLM',
     shared: 'none',
     biases: undefined,
     fused: true,
     block: (naming) => (naming === 'fused' ? 'mlp' : 'block_sparse_moe'),
     parts: { gate_proj: 'w1', up_proj: 'w3', down_proj: 'w2' },
     config: ({ experts, perToken, width }) => ({
-      ...{ architectures: ['MixtralForCausalLM'], model_type: 'mixtral', intermediate_size: width },
-      ...{ num_local_experts: experts, num_experts_per_tok: perToken, sliding_window: null },
+      ...{ intermediate_size: width, num_local_experts: experts, num_experts_per_tok: perToken, sliding_window: null },
     }),
     dense: {
       modelType: 'mistral',
@@ -77,82 +85,11 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
       }),
     },
   },
-  qwen2_moe: {
-    name: 'qwen2_moe',
-    title: 'Qwen MoE',
-    from: ['qwen2', 'llama', 'mistral'],
-    modelType: 'qwen2_moe',
-    shared: 'gated',
-    biases: /\.(q|k|v)_proj\.bias$/,
-    fused: true,
-    block: mlp,
-    parts: PLAIN_PARTS,
-    sharedName: 'shared_expert',
-    config: ({ experts, perToken, width, shared }) => ({
-      ...{ architectures: ['Qwen2MoeForCausalLM'], model_type: 'qwen2_moe', num_experts: experts },
-      ...{ num_experts_per_tok: perToken, moe_intermediate_size: width, shared_expert_intermediate_size: shared },
-      ...{
-        decoder_sparse_step: 1,
-        mlp_only_layers: [],
-        norm_topk_prob: true,
-        use_sliding_window: false,
-        qkv_bias: true,
-      },
-    }),
-    dense: {
-      modelType: 'qwen2',
-      class: 'Qwen2ForCausalLM',
-      change: ({ moe_intermediate_size: width }) => ({
-        ...without(
-          'num_experts',
-          'num_local_experts',
-          'moe_intermediate_size',
-          'shared_expert_intermediate_size',
-          ...ROUTING,
-        ),
-        ...without('decoder_sparse_step', 'mlp_only_layers', 'qkv_bias'),
-        intermediate_size: width,
-      }),
-    },
-  },
-  qwen3_moe: {
-    name: 'qwen3_moe',
-    title: 'Qwen3 MoE',
-    from: ['qwen3'],
-    modelType: 'qwen3_moe',
-    shared: 'none',
-    biases: /\.(q|k|v|o)_proj\.bias$/,
-    fused: true,
-    block: mlp,
-    parts: PLAIN_PARTS,
-    config: ({ experts, perToken, width }) => ({
-      ...{ architectures: ['Qwen3MoeForCausalLM'], model_type: 'qwen3_moe', num_experts: experts },
-      ...{ num_experts_per_tok: perToken, moe_intermediate_size: width, decoder_sparse_step: 1, mlp_only_layers: [] },
-      norm_topk_prob: true,
-    }),
-    dense: {
-      modelType: 'qwen3',
-      class: 'Qwen3ForCausalLM',
-      change: ({ moe_intermediate_size: width, head_dim: dim, hidden_size: hidden, num_attention_heads: heads }) => ({
-        ...without(
-          'num_experts',
-          'num_local_experts',
-          'moe_intermediate_size',
-          'decoder_sparse_step',
-          'mlp_only_layers',
-          ...ROUTING,
-        ),
-        intermediate_size: width,
-        // Its default is 128.
-        head_dim: dim ?? Number(hidden) / Number(heads),
-      }),
-    },
-  },
   deepseek: {
     name: 'deepseek',
     title: 'DeepSeek MoE',
     from: ['llama', 'mistral'],
-    modelType: 'deepseek',
+    class: 'DeepseekForCausalLM',
     shared: 'plain',
     biases: /\.(q|k|v|o)_proj\.bias$/,
     fused: false,
@@ -160,7 +97,7 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     parts: PLAIN_PARTS,
     sharedName: 'shared_experts',
     config: ({ experts, perToken, width, shared }) => ({
-      ...{ architectures: ['DeepseekForCausalLM'], model_type: 'deepseek', n_routed_experts: experts },
+      n_routed_experts: experts,
       ...{ n_shared_experts: shared === undefined ? null : 1, num_experts_per_tok: perToken, first_k_dense_replace: 0 },
       ...{ moe_layer_freq: 1, scoring_func: 'softmax', norm_topk_prob: true, moe_intermediate_size: width },
       auto_map: {
@@ -186,16 +123,71 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
       }),
     },
   },
+  qwen2_moe: {
+    name: 'qwen2_moe',
+    title: 'Qwen MoE',
+    from: ['qwen2', 'llama', 'mistral'],
+    class: 'Qwen2MoeForCausalLM',
+    shared: 'gated',
+    biases: /\.(q|k|v)_proj\.bias$/,
+    fused: true,
+    block: mlp,
+    parts: PLAIN_PARTS,
+    sharedName: 'shared_expert',
+    config: ({ experts, perToken, width, shared }) => ({
+      num_experts: experts,
+      ...{ num_experts_per_tok: perToken, moe_intermediate_size: width, shared_expert_intermediate_size: shared },
+      ...{
+        decoder_sparse_step: 1,
+        mlp_only_layers: [],
+        norm_topk_prob: true,
+        use_sliding_window: false,
+        qkv_bias: true,
+      },
+    }),
+    dense: {
+      modelType: 'qwen2',
+      class: 'Qwen2ForCausalLM',
+      change: ({ moe_intermediate_size: width }) => ({
+        ...without(...QWEN, 'shared_expert_intermediate_size', 'qkv_bias'),
+        intermediate_size: width,
+      }),
+    },
+  },
+  qwen3_moe: {
+    name: 'qwen3_moe',
+    title: 'Qwen3 MoE',
+    from: ['qwen3'],
+    class: 'Qwen3MoeForCausalLM',
+    shared: 'none',
+    biases: /\.(q|k|v|o)_proj\.bias$/,
+    fused: true,
+    block: mlp,
+    parts: PLAIN_PARTS,
+    config: ({ experts, perToken, width }) => ({
+      num_experts: experts,
+      ...{ num_experts_per_tok: perToken, moe_intermediate_size: width, decoder_sparse_step: 1, mlp_only_layers: [] },
+      norm_topk_prob: true,
+    }),
+    dense: {
+      modelType: 'qwen3',
+      class: 'Qwen3ForCausalLM',
+      change: ({ moe_intermediate_size: width, head_dim: dim, hidden_size: hidden, num_attention_heads: heads }) => ({
+        ...without(...QWEN),
+        intermediate_size: width,
+        // Its default is 128.
+        head_dim: dim ?? Number(hidden) / Number(heads),
+      }),
+    },
+  },
 }
 
 export const architectureOf = (modelType: unknown): Architecture | undefined =>
-  Object.values(ALL).find((one) => one.modelType === modelType)
-
-const ORDER: readonly ArchitectureName[] = ['mixtral', 'deepseek', 'qwen2_moe', 'qwen3_moe']
+  Object.values(ALL).find((one) => one.name === modelType)
 
 /** The mixture of a dense model whose recipe names none: the first that has such a shared expert, or the first at all. */
 export function defaultFor(modelType: string, shared: readonly Architecture['shared'][]): Architecture | undefined {
-  const all = ORDER.map((name) => ALL[name]).filter(({ from }) => from.includes(modelType))
+  const all = Object.values(ALL).filter(({ from }) => from.includes(modelType))
   return all.find((one) => shared.includes(one.shared)) ?? all[0]
 }
 

@@ -88,7 +88,10 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
     tensors: new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))),
     origin: base.origin,
     ...stackedLike(base),
-    network: { auto_map: undefined, ...stated(config, hasHead), ...layerTypes(config), ...architecture.config(facts) },
+    network: {
+      ...{ auto_map: undefined, ...stated(config, hasHead), ...layerTypes(config) },
+      ...{ architectures: [architecture.class], model_type: architecture.name, ...architecture.config(facts) },
+    },
   }
 }
 
