@@ -5,16 +5,14 @@ import type { AnalysisTensor } from '../../expr/types.js'
 import { sharedFloats } from '../../rebasin/team/team.js'
 import type { AnalysisCost, Found, FoundArrays, Workshop } from '../analysis.js'
 import { rowReader } from '../shared/rowReader.js'
-import type { MoeAnalysis, MoeFound, RowSource } from './types.js'
+import { type MoeAnalysis, type MoeFound, type RowSource, tensorsOf } from './types.js'
 
 type Routers = NonNullable<MoeAnalysis['routers']>
 type Reader = Workshop['reader']
 
 export const analysisTensors = ({ routers, joins }: MoeAnalysis): readonly AnalysisTensor[] => [
   ...(routers?.embedding ? [routers.embedding] : []),
-  ...(routers?.rows ?? []).flatMap((row) =>
-    row.kind === 'means' ? [row.positive, ...(row.negative ? [row.negative] : [])] : [],
-  ),
+  ...tensorsOf(routers?.rows ?? []),
   ...joins.flatMap(({ parts }) => parts),
 ]
 

@@ -1,4 +1,5 @@
 /** The kinds of mixtures: names of tensors, and what their configurations say beside that of a dense model. */
+import type { Value } from '../../expr/values.js'
 import type { ArchitectureName, Naming } from './types.js'
 
 type Config = Readonly<Record<string, unknown>>
@@ -211,11 +212,12 @@ const DEFAULTS: Readonly<Record<string, Config>> = {
 const ROPE_THETA: Readonly<Record<string, number>> = { mixtral: 1e6 }
 
 /** Keys that a configuration leaves to the defaults of its class, and whose meaning must survive another class. */
-export function stated(config: Config, hasHead: boolean): ConfigChange {
+export function stated(config: Config, { tensors }: Pick<Value, 'tensors'>): ConfigChange {
   const type = String(config.model_type)
   const heads = config.num_attention_heads
   const silent = { num_key_value_heads: heads, ...DEFAULTS[type] }
   const missing = Object.entries(silent).filter(([key, value]) => config[key] === undefined && value !== undefined)
+  const hasHead = [...tensors.keys()].some((name) => /(^|\.)lm_head\.weight$/.test(name))
   const theta = config.rope_theta === undefined && config.rope_parameters === undefined
   return {
     ...Object.fromEntries(missing),

@@ -1,6 +1,5 @@
 /** Plans what is made of mixtures: one of the experts of several, and a dense model. */
 import { quote } from '../../core/suggest.js'
-import { isFloat } from '../../encodings/index.js'
 import type { Expr } from '../../expr/types.js'
 import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
@@ -8,7 +7,7 @@ import { analysisTensor } from '../shared/analysisTensor.js'
 import type { PlanContext } from '../types.js'
 import { type Architecture, architectureOf, PARTS, type Part, stated } from './architectures.js'
 import { type Mixture, type MixtureLayer, mixtureOf } from './network.js'
-import { ofBase, refusing } from './refuse.js'
+import { isMatrix, ofBase, refusing } from './refuse.js'
 import type { DenseStep, MoeAnalysis, PoolStep } from './types.js'
 import { concatenated, FUSED, type Joins, joined, reshaped } from './weights.js'
 
@@ -98,9 +97,7 @@ function pooled(step: PoolStep, all: readonly Read[], context: PlanContext): Val
   if (step.layout === 'fused' && !architecture.fused)
     return refuse(`${architecture.title} has names of single experts only`, 'remove layout: fused')
   const joins: Joins = { step: step.name, list: [] }
-  const tensors = new Map(
-    [...value.tensors].flatMap(([name, tensor]) => (mixture.names.has(name) ? [] : [[name, ofBase(tensor)] as const])),
-  )
+  const tensors = besides(first)
   for (const [at, own] of mixture.layers.entries()) {
     const layers = all.map((one) => one.mixture.layers[at]!)
     const block = `${mixture.prefix}.${own.layer}.${architecture.block(step.layout)}`
@@ -135,7 +132,12 @@ function pooled(step: PoolStep, all: readonly Read[], context: PlanContext): Val
   }
 }
 
-const made = (name: string, tensors: ReadonlyMap<string, ValueTensor>, like: Value): Value => ({
+/** The tensors that are neither experts nor routers. */
+const besides = ({ value, mixture: { names } }: Read): Map<string, ValueTensor> =>
+  new Map([...value.tensors].flatMap(([name, tensor]) => (names.has(name) ? [] : [[name, ofBase(tensor)] as const])))
+
+/** The result of a step, which has the configuration of `like`. */
+export const made = (name: string, tensors: ReadonlyMap<string, ValueTensor>, like: Value): Value => ({
   name,
   tensors: new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))),
   origin: like.origin,
@@ -190,12 +192,9 @@ function experts(
   })
 }
 
-function densified(
-  step: DenseStep,
-  { value, config, architecture, mixture }: Read,
-  context: PlanContext,
-): Value | undefined {
+function densified(step: DenseStep, read: Read, context: PlanContext): Value | undefined {
   const refuse = refusing(context, step.at)
+  const { value, config, architecture, mixture } = read
   const { prefix, layers, count } = mixture
   const shared = layers[0]!.shared.size > 0
   const weights = step.weights?.values ?? Array.from({ length: count }, () => 1)
@@ -214,29 +213,27 @@ function densified(
       `${quote(step.model)} has experts in ${layers.length} of ${String(config.num_hidden_layers)} layers, and the others have other inner widths`,
       'name a mixture with experts in every layer',
     )
-  const base = new Map(
-    [...value.tensors].flatMap(([name, tensor]) => (mixture.names.has(name) ? [] : [[name, ofBase(tensor)] as const])),
-  )
+  const tensors = besides(read)
   for (const layer of layers) {
     for (const part of PARTS) {
       const all: (ValueTensor | string | undefined)[] = Array.from({ length: count }, (_, index) =>
         matrixOf(layer, index, part),
       )
       if (shared) all.push(layer.shared.get(`${architecture.sharedName}.${part}.weight`))
-      const tensors = all.filter((one): one is ValueTensor => typeof one === 'object')
-      const [one] = tensors
-      if (!one || tensors.length < all.length)
+      const parts = all.filter((one): one is ValueTensor => typeof one === 'object')
+      const [one] = parts
+      if (!one || parts.length < all.length)
         return refuse(
           `the ${part} of ${prefix}.${layer.layer} can't be taken apart`,
           'write the layout parts in the step that makes it',
         )
-      if (tensors.some(({ shape, dtype }) => shape.join() !== one.shape.join() || !isFloat(dtype)))
+      if (parts.some((part) => !isMatrix(part, one.shape)))
         return refuse(
           `the experts and the shared expert of ${prefix}.${layer.layer} have other sizes`,
           'give the shared expert another model',
         )
-      const inputs: readonly Expr[] = tensors.map(({ expr }) => expr)
-      base.set(`${prefix}.${layer.layer}.mlp.${part}.weight`, {
+      const inputs: readonly Expr[] = parts.map(({ expr }) => expr)
+      tensors.set(`${prefix}.${layer.layer}.mlp.${part}.weight`, {
         ...{ dtype: one.dtype, shape: one.shape },
         expr: {
           kind: 'merge',
@@ -251,14 +248,13 @@ function densified(
     }
   }
   const { dense } = architecture
-  const hasHead = [...value.tensors.keys()].some((name) => /(^|\.)lm_head\.weight$/.test(name))
-  const full = { ...config, ...stated(config, hasHead) }
+  const silent = stated(config, value)
   return {
-    ...made(step.name, base, value),
+    ...made(step.name, tensors, value),
     network: {
       ...value.network,
-      ...stated(config, hasHead),
-      ...dense.change(full),
+      ...silent,
+      ...dense.change({ ...config, ...silent }),
       architectures: [dense.class],
       model_type: dense.modelType,
     },

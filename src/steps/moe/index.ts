@@ -7,7 +7,15 @@ import { analysisTensors, findRouters, madeTensor, moeCost } from './analyse.js'
 import { planMoe } from './plan.js'
 import { readMoe } from './read.js'
 import { moe as schema } from './schema.js'
-import type { Expert, ExpertRecord, MoeAnalysis, MoeFound, MoeSaid, MoeStep } from './types.js'
+import {
+  type Expert,
+  type ExpertRecord,
+  expertsOf,
+  type MoeAnalysis,
+  type MoeFound,
+  type MoeSaid,
+  type MoeStep,
+} from './types.js'
 
 const analysis: AnalysisKind<MoeAnalysis, MoeFound> = {
   tensors: analysisTensors,
@@ -32,9 +40,7 @@ const recorded = ({ model, scale, noise, prompts, negative }: Expert): ExpertRec
 const usesOf = (step: MoeStep): readonly string[] => {
   if (step.form === 'pool') return step.models
   if (step.form === 'dense') return [step.model]
-  return [
-    ...new Set([step.base, ...step.experts.map(({ model }) => model), ...(step.shared ? [step.shared.model] : [])]),
-  ]
+  return [...new Set([step.base, ...expertsOf(step).map(({ model }) => model)])]
 }
 
 function said(step: MoeStep): MoeSaid {
@@ -66,10 +72,7 @@ export const moe: StepKind<MoeStep, MoeAnalysis, MoeFound, MoeSaid> = {
     'gate' in step && step.gate === 'embedding'
       ? {
           model: step.base,
-          texts: [...step.experts, ...(step.shared ? [step.shared] : [])].flatMap(({ prompts, negative }) => [
-            ...prompts,
-            ...negative,
-          ]),
+          texts: expertsOf(step).flatMap(({ prompts, negative }) => [...prompts, ...negative]),
         }
       : undefined,
   plan: planMoe,

@@ -2,16 +2,16 @@
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
-import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
+import type { Value, ValueTensor } from '../../expr/values.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext, PlannedStep } from '../types.js'
 import { ALL, type Architecture, defaultFor, PARTS, stated } from './architectures.js'
-import { planChange } from './change.js'
+import { made, planChange } from './change.js'
 import { type Dense, denseOf } from './network.js'
 import { ofBase, type Refuse, refusing } from './refuse.js'
 import { planRouters } from './routers.js'
-import type { MixStep, MoeAnalysis, MoeStep } from './types.js'
+import { expertsOf, type MixStep, type MoeAnalysis, type MoeStep } from './types.js'
 import { constantOf, type ExpertWeights, expertTensor, FUSED, fusedTensor, type Joins, type Making } from './weights.js'
 
 export function planMoe(step: MoeStep, context: PlanContext): PlannedStep {
@@ -24,7 +24,7 @@ export function planMoe(step: MoeStep, context: PlanContext): PlannedStep {
 function planMix(step: MixStep, context: PlanContext): Value | undefined {
   const { recipe, values, faults } = context
   const base = values.get(step.base)!
-  const used = [step.base, ...step.experts.map(({ model }) => model), ...(step.shared ? [step.shared.model] : [])]
+  const used = [step.base, ...expertsOf(step).map(({ model }) => model)]
   if (
     refuseAnyPacked(
       recipe,
@@ -54,7 +54,7 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
       `a ${type} model can't become ${architecture?.title ?? 'a mixture'}`,
       `name a base that is ${(architecture ?? ALL.qwen2_moe).from.join(', ')}, or another architecture`,
     )
-  const found = expertsOf(step, dense, context)
+  const found = weightsOf(step, dense, context)
   if (!found || !fits(step, architecture, base, found, refuse)) return undefined
   const seed = step.seed ?? recipe.seed
   const making: Making = { step: step.name, seed, compute: recipe.compute, base: dense }
@@ -82,14 +82,10 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
     width: experts[0]!.dense.width,
     ...(shared ? { shared: shared.dense.width } : {}),
   }
-  const hasHead = [...base.tensors.keys()].some((name) => /(^|\.)lm_head\.weight$/.test(name))
   return {
-    name: step.name,
-    tensors: new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))),
-    origin: base.origin,
-    ...stackedLike(base),
+    ...made(step.name, tensors, base),
     network: {
-      ...{ auto_map: undefined, ...stated(config, hasHead), ...layerTypes(config) },
+      ...{ auto_map: undefined, ...stated(config, base), ...layerTypes(config) },
       ...{ architectures: [architecture.class], model_type: architecture.name, ...architecture.config(facts) },
     },
   }
@@ -113,7 +109,7 @@ interface FoundExperts {
 }
 
 /** The MLPs of all experts. They have the layers of the base, and one inner width. */
-function expertsOf(step: MixStep, base: Dense, context: PlanContext): FoundExperts | undefined {
+function weightsOf(step: MixStep, base: Dense, context: PlanContext): FoundExperts | undefined {
   const refuse = refusing(context, step.at)
   const known = new Map<string, Dense | string>()
   const read = (expert: MixStep['experts'][number], who: string): ExpertWeights | undefined => {

@@ -66,7 +66,7 @@ function readMix(common: Common, form: MixStep['form'], at: Cursor, { scope, use
   const { report } = scope
   const own = get(at, form)!
   const scale = numberOf(get(at, 'residual_scale')) ?? 1
-  const noise = numberOf(get(at, form === 'upcycle' ? 'noise_scale' : 'noise_scale')) ?? 0
+  const noise = numberOf(get(at, 'noise_scale')) ?? 0
   if (form === 'experts' && !get(at, 'base'))
     report.error('missing-key', "moe needs the key 'base'", at.path, {
       part: 'key',

@@ -6,7 +6,7 @@ import { analysisTensor } from '../shared/analysisTensor.js'
 import type { PlanContext } from '../types.js'
 import type { Architecture } from './architectures.js'
 import { isMatrix, refusing } from './refuse.js'
-import type { MixStep, MoeAnalysis, RowSource } from './types.js'
+import { expertsOf, type MixStep, type MoeAnalysis, type RowSource, tensorsOf } from './types.js'
 import { constantOf, type Making, randomRows } from './weights.js'
 
 type Routers = NonNullable<MoeAnalysis['routers']>
@@ -28,12 +28,7 @@ export function planRouters(
   const found: Routers['tensors'][number][] = []
   const embedding = step.gate === 'embedding' ? embeddingOf(step, making, context) : undefined
   if (embedding === 'refused') return 'refused'
-  const inputs = [
-    ...(embedding ? [embedding.expr] : []),
-    ...rows.flatMap((row) =>
-      row.kind === 'means' ? [row.positive.expr, ...(row.negative ? [row.negative.expr] : [])] : [],
-    ),
-  ]
+  const inputs = [...(embedding ? [embedding] : []), ...tensorsOf(rows)].map(({ expr }) => expr)
   const add = (layer: number, name: string, from: number, to: number, who: string, zero: boolean): void => {
     const { dtype } = making.base.of(layer, 'gate_proj')
     const shape = [to - from, hidden]
@@ -130,7 +125,7 @@ function embeddingOf(step: MixStep, { base: { hidden } }: Making, context: PlanC
     ([name, { shape }]) => EMBEDDING.test(name) && shape.length === 2 && shape[1] === hidden,
   )
   const [found] = all
-  const ids = [...step.experts, ...(step.shared ? [step.shared] : [])].flatMap(({ prompts, negative }) =>
+  const ids = expertsOf(step).flatMap(({ prompts, negative }) =>
     [...prompts, ...negative].flatMap((text) => context.idsOf(step.name, text)),
   )
   if (!found || all.length > 1)

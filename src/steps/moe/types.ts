@@ -59,6 +59,10 @@ export interface MixStep extends Common {
   readonly equalExperts: boolean
 }
 
+/** The experts of a mixture, and the shared one if there is one. */
+export const expertsOf = ({ experts, shared }: Pick<MixStep, 'experts' | 'shared'>): readonly Expert[] =>
+  shared ? [...experts, shared] : experts
+
 /** The experts of several mixtures in one. */
 export interface PoolStep extends Common {
   readonly form: 'pool'
@@ -111,6 +115,10 @@ export type RowSource =
     }
   | { readonly kind: 'means'; readonly positive: AnalysisTensor; readonly negative?: AnalysisTensor }
   | { readonly kind: 'zero' }
+
+/** The tensors that rows are found from. */
+export const tensorsOf = (rows: readonly RowSource[]): readonly AnalysisTensor[] =>
+  rows.flatMap((row) => (row.kind === 'means' ? [row.positive, ...(row.negative ? [row.negative] : [])] : []))
 
 /** What the lineage keeps of the step. */
 export interface MoeSaid {

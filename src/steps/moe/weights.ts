@@ -4,7 +4,7 @@ import type { AnalysisTensor, ConstantExpr, Expr, MergeExpr, ReadExpr } from '..
 import type { ValueTensor } from '../../expr/values.js'
 import { type NoiseBlock, noiseOf, noiseStream } from '../../methods/noise.js'
 import type { View } from '../../views/types.js'
-import { PARTS, type Part } from './architectures.js'
+import type { Part } from './architectures.js'
 import type { Dense } from './network.js'
 import type { Expert, Join } from './types.js'
 
@@ -144,5 +144,3 @@ export function randomRows(
   const how = noiseOf(elements(shape), uniform, [{ stream, size, factor: 1 }])
   return merged(making.step, how, [], constantOf(making.step, shape))
 }
-
-export { PARTS }
