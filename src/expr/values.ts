@@ -82,3 +82,7 @@ export const stackedLike = ({ layers, sizes, network }: Value): Pick<Value, 'lay
   ...(sizes ? { sizes } : {}),
   ...(network ? { network } : {}),
 })
+
+/** A configuration as steps have changed it: see `Value.network`. */
+export const withNetwork = (config: NonNullable<Value['network']>, network: Value['network'] = {}) =>
+  Object.fromEntries(Object.entries({ ...config, ...network }).filter(([, value]) => value !== undefined))

@@ -33,7 +33,3 @@ export function withDtype(config: Config, dtype: OutputSpec['dtype']): Config {
     }),
   )
 }
-
-/** A configuration of a network of another kind. `undefined` removes a key. */
-export const withNetwork = (config: Config, network: Config = {}): Config =>
-  Object.fromEntries(Object.entries({ ...config, ...network }).filter(([, value]) => value !== undefined))

@@ -1,7 +1,7 @@
 /** Plans what is made of mixtures: one of the experts of several, and a dense model. */
 import { quote } from '../../core/suggest.js'
 import type { Expr } from '../../expr/types.js'
-import { stackedLike, type Value, type ValueTensor } from '../../expr/values.js'
+import { stackedLike, type Value, type ValueTensor, withNetwork } from '../../expr/values.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import type { PlanContext } from '../types.js'
@@ -41,8 +41,7 @@ function readMixture(step: PoolStep | DenseStep, name: string, context: PlanCont
   const refuse = refusing(context, step.at)
   const value = context.values.get(name)!
   const own = context.configOf(value.origin)
-  const config =
-    own && Object.fromEntries(Object.entries({ ...own, ...value.network }).filter(([, set]) => set !== undefined))
+  const config = own && withNetwork(own, value.network)
   const architecture = architectureOf(config?.model_type)
   if (!config || !architecture)
     return refuse(
