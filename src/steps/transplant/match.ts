@@ -31,9 +31,11 @@ export interface Matched {
  * the model's tokens may have one key: the one with the lowest id counts. `needsRows`: an approximation reads the donor's rows.
  */
 export function matchTokens(model: Side, donor: Side, padTo: number, needsRows: boolean): Matched {
-  const own = new Map<string, number>()
-  for (const { key, id } of keyedTokens(model.tokenizer, model.files, model.name).tokens)
-    if (id < model.rows && !own.has(key)) own.set(key, id)
+  const own = keyedTokens(model.tokenizer, model.files, model.name).byKey
+  const rowOf = ({ key }: KeyedToken): number | undefined => {
+    const id = own.get(key)?.id
+    return id !== undefined && id < model.rows ? id : undefined
+  }
   const byId = new Map<number, KeyedToken[]>()
   for (const token of keyedTokens(donor.tokenizer, donor.files, donor.name).tokens)
     byId.set(token.id, [...(byId.get(token.id) ?? []), token])
@@ -45,7 +47,7 @@ export function matchTokens(model: Side, donor: Side, padTo: number, needsRows: 
   let unnamed = 0
   for (let id = 0; id < rows; id++) {
     const tokens = byId.get(id) ?? []
-    const row = tokens.map(({ key }) => own.get(key)).find((found) => found !== undefined)
+    const row = tokens.map(rowOf).find((found) => found !== undefined)
     const [token] = tokens
     if (row !== undefined) {
       addRun(runs, COPIED, row)
