@@ -1,5 +1,6 @@
 /** What each method makes of its sources: their coefficients, if it is linear. */
 import { addTo } from '../../core/collections/lists.js'
+import { ownValue } from '../../core/collections/ownValue.js'
 import { QUANTIZERS } from '../../methods/quantize.js'
 import { EMBEDDING, HEAD } from '../../networks/tied.js'
 import { scaleName } from '../../plan/outputs/quantize.js'
@@ -80,7 +81,7 @@ const EVERYTHING = 1 - 1e-10
 
 /** Merged changes of adapters: one share per adapter, of the change that its factors make. */
 function changes(merge: LineageMerge, owner: string, { steps }: Lineage): Shares {
-  const record = Object.hasOwn(steps, owner) ? steps[owner] : undefined
+  const record = ownValue(steps, owner)
   const energy = record?.kind === 'merge' ? record.adapters?.energy.least : undefined
   const factors = new Map<string, LineageSource[]>()
   for (const source of merge.sources) addTo(factors, source.model, source)
@@ -111,7 +112,7 @@ export function sharesOf(merge: LineageMerge, tensor: string, owner: string, lin
     why,
   })
   if (isScale(tensor, lineage)) return all('these are the scales of a quantized weight')
-  const known = Object.hasOwn(LINEAR, merge.method) ? LINEAR[merge.method] : undefined
+  const known = ownValue(LINEAR, merge.method)
   if (!known) return all(`${merge.method} is not linear`)
   if (merge.method === 'rebasin' && turns(lineage, owner)) return all('it rotates the model')
   const isVocabulary = Object.values(lineage.steps).some(({ kind }) => kind === 'tokenizer')
@@ -131,11 +132,11 @@ const isScale = (tensor: string, { tensors }: Lineage): boolean =>
   QUANTIZERS.some((quantizer) => {
     const end = scaleName(quantizer, '.weight')
     const weight = tensor.endsWith(end) ? `${tensor.slice(0, -end.length)}.weight` : undefined
-    return weight !== undefined && Object.hasOwn(tensors, weight) && tensors[weight]!.quantized === quantizer
+    return weight !== undefined && ownValue(tensors, weight)?.quantized === quantizer
   })
 
 /** Whether an alignment changes numbers. Permutations only move them. */
 function turns({ steps }: Lineage, owner: string): boolean {
-  const record = Object.hasOwn(steps, owner) ? steps[owner] : undefined
+  const record = ownValue(steps, owner)
   return record?.kind !== 'rebasin' || record.symmetry !== 'permutation'
 }

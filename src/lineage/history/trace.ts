@@ -1,4 +1,5 @@
 /** Where one tensor came from, through all generations: a pure function of lineages. */
+import { ownValue } from '../../core/collections/ownValue.js'
 import type { Lineage, LineageMerge, LineageModel } from '../types.js'
 import { type Share, sharesOf } from './shares.js'
 import type { Ancestor } from './types.js'
@@ -250,16 +251,15 @@ const partsOf = ({ parts = [] }: Lineage['tensors'][string]): Parts =>
   new Map(parts.map((part) => [partKey(part.model, part.tensor), part]))
 const byName = (inputs: readonly Ancestor[]): ReadonlyMap<string, Ancestor> =>
   new Map(inputs.map((input) => [input.name, input]))
-const modelOf = ({ lineage: { models } }: Generation, name: string): LineageModel | undefined =>
-  Object.hasOwn(models, name) ? models[name] : undefined
+const modelOf = ({ lineage: { models } }: Generation, name: string): LineageModel | undefined => ownValue(models, name)
 
 /** Traces a tensor of a lineage. Undefined if the lineage does not have it. */
 export function traceTensor(lineage: Lineage, ancestors: readonly Ancestor[], tensor: string): Trace | undefined {
-  const merge = Object.hasOwn(lineage.tensors, tensor) ? lineage.tensors[tensor] : undefined
+  const merge = ownValue(lineage.tensors, tensor)
   if (!merge) return undefined
   const tracer = new Tracer()
   const at: Generation = { lineage, inputs: byName(ancestors), depth: 1 }
-  const place: Place = { merge, at, parts: partsOf(lineage.tensors[tensor]!), tensor, owner: lineage.output.from }
+  const place: Place = { merge, at, parts: partsOf(merge), tensor, owner: lineage.output.from }
   const { of, rows } = tracer.weightsOf(place)
   const weights = [...of.values()]
   const order = (a: TraceWeight, b: TraceWeight): number =>

@@ -1,4 +1,5 @@
 /** Converts a configuration of mergekit-moe to a recipe with a `moe` step. */
+import { ownValue } from '../../core/collections/ownValue.js'
 import { quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node, type Span } from '../../language/tree.js'
 import { ALL } from '../../steps/moe/architectures.js'
@@ -97,7 +98,7 @@ const scalarOf = (node: Node | undefined): string | undefined =>
 function gateOf(root: MapNode, at: Span, complain: Complaints): Node | undefined {
   const written = given(root, 'gate_mode')
   const mode = scalarOf(written) ?? 'hidden'
-  const gate = Object.hasOwn(GATES, mode) ? GATES[mode]! : undefined
+  const gate = ownValue(GATES, mode)
   const place = written?.span ?? at
   if (gate === undefined)
     complain.error('bad-value', `${quote(mode)} is not a gate_mode`, place, `one of ${Object.keys(GATES).join(', ')}`)
