@@ -14,7 +14,7 @@ import { bytesDigest, type Kernels } from '../kernels/index.js'
 import { describeOutput, type FileSum, type LineageInput, type MadeOutput, type ReadDigests } from '../lineage/build.js'
 import { fileSize, xxh3OfFile } from '../lineage/disk.js'
 import { type BytesDigest, fileDigest, wholeDigest } from '../lineage/fileDigest.js'
-import { modelCard } from '../lineage/forms/card.js'
+import { companionsOf, modelCard } from '../lineage/forms/card.js'
 import { lineagePieces } from '../lineage/serialize.js'
 import type { Digest, LineageFile, LineageTensor } from '../lineage/types.js'
 import { partsIn } from '../plan/placements.js'
@@ -52,9 +52,7 @@ export function describedAs(input: LineageInput, name: string): Description {
     }
   }
   const { permutations } = input.made
-  const companions = new Map(
-    [...input.recipe.models.values()].flatMap(({ name, companion }) => (companion ? [[name, companion] as const] : [])),
-  )
+  const companions = companionsOf(input.recipe.models.values())
   let known: string | undefined
   const digest = (): string => (known ??= `sha256:${hash.digest('hex')}`)
   const card = (): string => modelCard(frame, { digest: digest(), methods, quantized, companions }, name)

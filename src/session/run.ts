@@ -1,4 +1,3 @@
-import { refuseCommands } from './checks/commands.js'
 /** Runs plans: writes outputs and their lineages. */
 
 import { availableParallelism } from 'node:os'
@@ -18,6 +17,7 @@ import type { Digest, Lineage } from '../lineage/types.js'
 import type { Plan } from '../plan/types.js'
 import { refuseChanged } from '../storage/local/inputStates.js'
 import type { Published } from '../storage/remote/upload.js'
+import { refuseCommands } from './checks/commands.js'
 import { describedAs, describeOutputs } from './describe.js'
 import { type Received, withDeliveries } from './destinations/deliveries.js'
 import type { HubHeads } from './destinations/open.js'

@@ -1,5 +1,6 @@
 /** The model card of an output folder: its models, how they were merged, and the recipe. */
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
+import type { ModelSource } from '../../language/types.js'
 import { kindOf, type StepRecord } from '../../steps/index.js'
 import { commonLicense, termsText } from '../history/terms.js'
 import { layoutText } from '../layouts.js'
@@ -18,6 +19,10 @@ export interface Written {
   /** Inputs that are not models themselves: adapters that were applied, and files of statistics. */
   readonly companions: ReadonlyMap<string, 'lora' | 'statistics' | 'measured'>
 }
+
+/** The companions among the models of a recipe. */
+export const companionsOf = (models: Iterable<Pick<ModelSource, 'name' | 'companion'>>): Written['companions'] =>
+  new Map([...models].flatMap(({ name, companion }) => (companion ? [[name, companion] as const] : [])))
 
 /** The card as Markdown, with a line feed at its end. `name`: the name of the output folder. */
 export function modelCard(lineage: LineageFrame, written: Written, name: string): string {

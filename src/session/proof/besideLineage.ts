@@ -4,10 +4,11 @@ import { OUTPUT } from '../../checkpoints/containers/index.js'
 import { sha256 } from '../../core/digest.js'
 import { checksumsName } from '../../execute/outputs.js'
 import { type ReadLineage, readText } from '../../lineage/disk.js'
-import { modelCard } from '../../lineage/forms/card.js'
+import { companionsOf, modelCard } from '../../lineage/forms/card.js'
 import type { Lineage } from '../../lineage/types.js'
 import { loadRecipe } from '../../recipe/load.js'
 import { checksumsText, type SummedName } from '../sums/checksumsText.js'
+import { recordedRecipe } from './places.js'
 
 /** In bytes: more than the recipe of a card and the lines of checksums need. */
 const MOST = 2 ** 24
@@ -35,12 +36,8 @@ const textAt = (file: string): Promise<string | undefined> => readText(file, MOS
 
 /** Whether a card is that of a lineage, whatever the name of its folder was. */
 function isCard(text: string, lineage: Lineage, digest: string): boolean {
-  const { recipe } = loadRecipe('recipe.yml', { text: lineage.recipe.text, set: lineage.recipe.set })
-  const companions = new Map(
-    [...(recipe?.models.values() ?? [])].flatMap(({ name, companion }) =>
-      companion ? [[name, companion] as const] : [],
-    ),
-  )
+  const { recipe } = loadRecipe('recipe.yml', recordedRecipe(lineage))
+  const companions = companionsOf(recipe?.models.values() ?? [])
   const tensors = Object.values(lineage.tensors)
   const methods = new Set(tensors.map(({ method }) => method))
   const quantized = tensors.some((tensor) => tensor.quantized !== undefined)

@@ -31,13 +31,16 @@ export async function findRecipeFolder(lineage: Lineage, folder: string, given?:
   return best?.candidate
 }
 
+/** The recipe of a lineage as options for reading it. A pattern means the checkpoints of that run, whatever it matches now. */
+export const recordedRecipe = ({ recipe: { text, set }, models }: Lineage) => ({
+  ...{ text, set },
+  matched: Object.values(models).map(({ reference }) => reference),
+})
+
 /** The paths of a lineage's models on this machine. Models elsewhere that are not in the cache have none. */
 export async function inputPlaces(lineage: Lineage, folder: string): Promise<Map<LineageModel, string>> {
   // Only the recipe has the subfolder of a model.
-  const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), {
-    ...{ text: lineage.recipe.text, set: lineage.recipe.set },
-    matched: Object.values(lineage.models).map(({ reference }) => reference),
-  })
+  const { recipe } = loadRecipe(path.join(folder, 'recipe.yml'), recordedRecipe(lineage))
   const places = new Map<LineageModel, string>()
   for (const [name, model] of Object.entries(lineage.models)) {
     const { subfolder = '' } = recipe?.models.get(name) ?? {}

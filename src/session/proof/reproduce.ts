@@ -13,6 +13,7 @@ import { makeScratch } from '../../storage/local/scratch.js'
 import { plan as planRecipe } from '../plan.js'
 import { runWith, settled } from '../run.js'
 import type { Digests } from '../sums/digests.js'
+import { recordedRecipe } from './places.js'
 
 /** How to run the recipe again. */
 export interface ReproduceOptions {
@@ -46,11 +47,9 @@ interface Reproduction {
  */
 export async function reproduce(given: Reproduction): Promise<boolean> {
   const { lineage, folder, recipeFolder, options } = given
-  const { text, set } = lineage.recipe
   const planned = await planRecipe(path.join(recipeFolder, 'recipe.yml'), {
-    ...{ text, set, commits: commitsOf(lineage) },
-    // A pattern means the checkpoints of that run, whatever it matches now.
-    matched: Object.values(lineage.models).map(({ reference }) => reference),
+    ...recordedRecipe(lineage),
+    commits: commitsOf(lineage),
   })
   const prepared = await settled(planned, options)
   const wanted = lineage.output.files.map(({ name }) => name)
