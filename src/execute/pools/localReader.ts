@@ -1,3 +1,4 @@
+import { makeGate } from '../../core/collections/gate.js'
 import { elements } from '../../core/dtypes.js'
 import { shareFiles } from '../../core/resources.js'
 import type { WebAssembly } from '../../core/webassembly.js'
@@ -43,7 +44,7 @@ export function openLocal(
   })
   const { math } = runner.kernels
   /** One tensor at a time, with what it depends on: each can use as much memory as the plan allows. */
-  let last: Promise<unknown> = Promise.resolve()
+  const inTurn = makeGate(1)
   async function readOne(tensor: Omit<AnalysisTensor, 'dtype'>, values: Float32Array): Promise<void> {
     const target = new Uint8Array(values.buffer, values.byteOffset, values.byteLength)
     const job = compileValues(plan, tensor, findings())
@@ -60,12 +61,6 @@ export function openLocal(
       { release: ({ inputs }) => runner.release(inputs), close: () => {} },
     )
   }
-  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
-    const next = last.then(work)
-    last = next.catch(() => {})
-    return next
-  }
-
   const inner: TensorReader = {
     async read(tensor) {
       const values = new Float32Array(new SharedArrayBuffer(4 * elements(tensor.shape)))
