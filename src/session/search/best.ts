@@ -1,7 +1,6 @@
 /** The end of a search: the best recipe as a file, its checkpoint made and evaluated again, and the page. */
 import { lstat } from 'node:fs/promises'
 import { fault } from '../../core/diagnostics.js'
-import { renderSearchPage } from '../../search/page/index.js'
 import type { SearchRecord } from '../../search/types.js'
 import { replaceFile } from '../../storage/local/replaceFile.js'
 import { addressOf } from '../destinations/places.js'
@@ -9,7 +8,7 @@ import { type Prepared, plan } from '../plan.js'
 import { run } from '../run.js'
 import { recipeText } from './bestRecipe.js'
 import { type SearchFiles, shownFile } from './files.js'
-import type { SearchListener, SearchOptions, SearchResult } from './options.js'
+import { machineOf, type SearchListener, type SearchOptions, type SearchResult } from './options.js'
 import { scoreOf } from './score.js'
 import { trialData } from './trialLines.js'
 import type { Variants } from './variants.js'
@@ -47,10 +46,7 @@ export async function repeatBest(ending: Ending): Promise<Omit<SearchResult, 'se
   listen({ kind: 'repeat', best: data, recipe: files.best, end: record.end })
   const prepared = await plan(files.best, options.output === undefined ? {} : { output: options.output })
   const result = await run(prepared, {
-    ...(options.threads === undefined ? {} : { threads: options.threads }),
-    ...(options.memory === undefined ? {} : { memory: options.memory }),
-    ...(options.work === undefined ? {} : { work: options.work }),
-    ...(options.signal ? { signal: options.signal } : {}),
+    ...machineOf(options),
     ...{ resume: options.resume ?? false, force: options.force ?? false, sync, commands: 'run', listen },
   })
   const { lineage } = result.outputs[0]!
@@ -61,6 +57,7 @@ export async function repeatBest(ending: Ending): Promise<Omit<SearchResult, 'se
   const digest = lineage.output.digest ?? ''
   const sameDigest = digest === best.digest
   const whole: SearchRecord = { ...record, repeat: { score, digest, sameDigest } }
+  const { renderSearchPage } = await import('../../search/page/index.js')
   await replaceFile(files.page, renderSearchPage(whole), sync)
   if (!sameDigest)
     throw fault(

@@ -31,6 +31,14 @@ export interface SearchOptions {
   readonly signal?: AbortSignal
 }
 
+/** What all runs of a search have. */
+export const machineOf = ({ threads, memory, work, signal }: SearchOptions) => ({
+  ...(threads === undefined ? {} : { threads }),
+  ...(memory === undefined ? {} : { memory }),
+  ...(work === undefined ? {} : { work }),
+  ...(signal ? { signal } : {}),
+})
+
 /** An event of a search. */
 export type SearchEvent =
   /** The search begins. `done`: trials that an earlier run recorded. */

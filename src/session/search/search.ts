@@ -1,5 +1,6 @@
 /** Searches values of a recipe that make a metric better. */
 import path from 'node:path'
+import { makeGate } from '../../core/collections/gate.js'
 import { fault } from '../../core/diagnostics.js'
 import { VERSION } from '../../core/version.js'
 import type { RunEvent } from '../../execute/events.js'
@@ -15,11 +16,11 @@ import { recipeText } from './bestRecipe.js'
 import { searchFiles } from './files.js'
 import { identify } from './identity.js'
 import { openLog, refuseEarlier } from './log.js'
-import type { SearchListener, SearchOptions, SearchResult } from './options.js'
+import { machineOf, type SearchListener, type SearchOptions, type SearchResult } from './options.js'
 import { closePlaces, openPlaces, type TrialPlace } from './places.js'
 import { scoreOf } from './score.js'
 import { mostTrials } from './space.js'
-import { trialData } from './trialLines.js'
+import { parametersOf, trialData } from './trialLines.js'
 import { bestOf, doTrials, type Outcome, reasonOf } from './trials.js'
 import { openVariants, type Variants } from './variants.js'
 
@@ -83,10 +84,7 @@ const kept = (file: string) =>
 
 /** Options of the runs of trials. */
 const plainOptions = (options: SearchOptions, listen: (event: RunEvent) => void) => ({
-  ...(options.threads === undefined ? {} : { threads: options.threads }),
-  ...(options.memory === undefined ? {} : { memory: options.memory }),
-  ...(options.work === undefined ? {} : { work: options.work }),
-  ...(options.signal ? { signal: options.signal } : {}),
+  ...machineOf(options),
   ...({ commands: 'run', sync: false, digests: 'fast', listen } as const),
 })
 
@@ -109,7 +107,7 @@ async function allTrials(work: Search): Promise<SearchRecord> {
   listen({ kind: 'search', ...head, done: log.earlier.size })
   /** What the last event of a trial says besides the trial. */
   const counts = new Map<number, { readonly computed: number; readonly tensors: number }>()
-  const making = queue()
+  const making = makeGate(1)
   const doTrial = (index: number, point: Point, place: TrialPlace, signal: AbortSignal): Promise<Outcome> =>
     oneTrial(work, { index, point, place, signal, making, counted: (count) => counts.set(index, count) })
   const record = (trial: Trial, all: readonly Trial[]): void => {
@@ -126,6 +124,7 @@ async function allTrials(work: Search): Promise<SearchRecord> {
   const { earlier } = log
   const { trials, end } = await doTrials({
     search: recipe.search!,
+    most: asked,
     places,
     earlier,
     doTrial,
@@ -141,30 +140,20 @@ async function allTrials(work: Search): Promise<SearchRecord> {
   }
 }
 
-/** Does one work after another. */
-function queue(): <T>(work: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve()
-  return (work) => {
-    const next = last.then(work)
-    last = next.catch(() => {})
-    return next
-  }
-}
-
 interface OneTrial {
   readonly index: number
   readonly point: Point
   readonly place: TrialPlace
   readonly signal: AbortSignal
   /** One checkpoint is made at a time, with all threads. */
-  readonly making: ReturnType<typeof queue>
+  readonly making: ReturnType<typeof makeGate>
   readonly counted: (count: { readonly computed: number; readonly tensors: number }) => void
 }
 
 async function oneTrial(work: Search, { index, point, place, signal, making, counted }: OneTrial): Promise<Outcome> {
   const { variants, listen } = work
   const { dimensions, objective } = variants.recipe.search!
-  const { parameters } = trialData({ index, batch: 0, point, state: 'failed', values: {}, seconds: 0 }, dimensions)
+  const parameters = parametersOf(point, dimensions)
   const say = (state: 'making' | 'evaluating') =>
     listen({ kind: 'trial-state', trial: index, place: place.index, state, parameters })
   let planning = true
@@ -185,8 +174,7 @@ async function oneTrial(work: Search, { index, point, place, signal, making, cou
         say('making')
         const prepared = await variants.plan(point)
         planning = false
-        const made = await make(work, prepared, place, signal)
-        return made
+        return make(work, prepared, place, signal)
       }),
     )
     const { plan } = prepared

@@ -48,6 +48,10 @@ export interface TrialData {
   readonly reason?: string
 }
 
+/** The values of a point by their paths. */
+export const parametersOf = (point: Trial['point'], dimensions: readonly Dimension[]): TrialData['parameters'] =>
+  recordOf(dimensions.map(({ path }, at) => [path, point[at]!]))
+
 export function trialData(
   { index, batch, point, state, score, values, seconds, digest, reason }: Trial,
   dimensions: readonly Dimension[],
@@ -55,7 +59,7 @@ export function trialData(
   return {
     ...{ trial: index, batch, state },
     ...(score === undefined ? {} : { score }),
-    parameters: recordOf(dimensions.map(({ path }, at) => [path, point[at]!])),
+    parameters: parametersOf(point, dimensions),
     metrics: values,
     seconds: Math.round(seconds * 1000) / 1000,
     ...(digest === undefined ? {} : { digest }),

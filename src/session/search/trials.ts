@@ -4,13 +4,15 @@ import { interrupted } from '../../execute/interrupted.js'
 import type { Search } from '../../recipe/search/types.js'
 import type { Point, SearchRecord, Trial } from '../../search/types.js'
 import type { TrialPlace } from './places.js'
-import { mostTrials, samplerOf, settingsOf } from './space.js'
+import { samplerOf, settingsOf } from './space.js'
 
 /** What became of a point. */
 export type Outcome = Pick<Trial, 'state' | 'score' | 'values' | 'seconds' | 'digest' | 'reason'>
 
 export interface TrialWork {
   readonly search: Search
+  /** The largest number of trials. */
+  readonly most: number
   readonly places: readonly TrialPlace[]
   /** Trials of an earlier run, by index. */
   readonly earlier: ReadonlyMap<number, Trial>
@@ -23,8 +25,8 @@ export interface TrialWork {
 
 /** All trials by index, and why there are no more. Errors: `search-failures`, `search-changed`, `interrupted`, those of trials. */
 export async function doTrials(work: TrialWork): Promise<{ trials: readonly Trial[]; end: SearchRecord['end'] }> {
-  const { search, earlier } = work
-  const [sampler, settings, most] = [samplerOf(search), settingsOf(search), mostTrials(search)]
+  const { search, most, earlier } = work
+  const [sampler, settings] = [samplerOf(search), settingsOf(search)]
   const trials: Trial[] = []
   for (let batch = 0; ; batch++) {
     if (trials.length >= most) return { trials, end: search.trials === undefined ? 'points' : 'trials' }
