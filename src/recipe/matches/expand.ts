@@ -68,6 +68,8 @@ class Expansion {
   open = false
   /** Names of models by where they are and how they are read. */
   private readonly known = new Map<string, string>()
+  /** Patterns that match nothing. */
+  private readonly kept = new Set<string>()
 
   constructor(
     private readonly options: ExpandOptions,
@@ -94,9 +96,8 @@ class Expansion {
   }
 
   /** Where a model is, and how it is read. */
-  private keyOf(reference: string, { kind, ...node }: Node): string {
-    const all = toPlain({ kind, ...node } as Node)
-    const rest = kind === 'map' ? { ...(all as object), path: undefined } : {}
+  private keyOf(reference: string, node: Node): string {
+    const rest = node.kind === 'map' ? { ...(toPlain(node) as object), path: undefined } : {}
     return JSON.stringify([this.options.resolve(reference), rest])
   }
 
@@ -127,7 +128,6 @@ class Expansion {
   private isKept(written: string): boolean {
     return !this.options.must && this.kept.has(written)
   }
-  private readonly kept = new Set<string>()
 
   /** Keys of a model that mean one file, and cannot be those of several. Error: `contradiction`. */
   private refusedWith(value: Node, at: Path): boolean {

@@ -192,8 +192,8 @@ export async function lockDifferences(
 
 /** Models of patterns of paths that are in the lock, but not in the recipe any more: a checkpoint was removed. */
 export function lockedAway(lock: Lock, recipe: Recipe): readonly Diagnostic[] {
+  const there = new Set([...recipe.models.values()].map(({ reference }) => reference))
   return [...recipe.groups.values()].flatMap(({ pattern, at }) => {
-    const there = new Set([...recipe.models.values()].map(({ reference }) => reference))
     const gone = Object.entries(lock.models).filter(
       ([, { reference }]) => matchedBy(pattern, reference) !== undefined && !there.has(reference),
     )
