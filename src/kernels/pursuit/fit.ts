@@ -4,7 +4,7 @@ import type { Space } from './space.js'
 import type { Dictionary } from './types.js'
 
 /** A row is a sum of those before it if less than this share of its square is left. */
-const DEPENDENT = 1e-10
+export const DEPENDENT = 1e-10
 /** Below this share, products in float32 are not enough. */
 const NARROW = 1e-4
 /** Rounds of refinement: each gains as many digits as the factor has. */
@@ -31,8 +31,8 @@ export interface Fit {
 }
 
 export function fitOf(space: Space, dictionary: Dictionary, k: number): Fit {
-  const { rows, squares, width } = dictionary
-  const { kernels, targetAt, residual, residualAt, rowAt } = space
+  const { squares, width } = dictionary
+  const { kernels, targetAt, residualAt, rowAt } = space
   const factor: Factor = factorOf(k)
   const chosen: number[] = []
   const weights = new Float64Array(k)
@@ -43,13 +43,9 @@ export function fitOf(space: Space, dictionary: Dictionary, k: number): Fit {
   let wide = false
   let refined: number | undefined
 
-  const asWide = (place: number): void => {
-    residual.fill(0)
-    kernels.addRow(residualAt, rowAt(place), 1, width)
-  }
   /** Products of the row at a place with those before it, in float64. */
   const exactProducts = (place: number): void => {
-    asWide(place)
+    space.widen(place)
     for (let i = 0; i < place; i++) products[i] = kernels.rowDot(rowAt(i), residualAt, width)
   }
   const widen = (): void => {
@@ -85,7 +81,7 @@ export function fitOf(space: Space, dictionary: Dictionary, k: number): Fit {
       const place = chosen.length
       // The room of the residual is used for other work.
       refined = undefined
-      space.row(place).set(rows.subarray(atom * width, (atom + 1) * width))
+      space.load(dictionary, atom, place)
       rights[place] = kernels.rowDot(rowAt(place), targetAt, width)
       let added = false
       if (!wide && narrow) {

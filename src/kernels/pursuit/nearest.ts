@@ -1,19 +1,19 @@
 /** Weighted sums of the nearest rows. Which rows are nearest is decided in float64, and the lowest index among equally near ones. */
 import { factorOf } from './factor.js'
-import { fitOf } from './fit.js'
+import { DEPENDENT, fitOf } from './fit.js'
+import { roundingOf, ULP } from './products.js'
 import type { Space } from './space.js'
 import type { Dictionary, PursuitMethod, PursuitTask } from './types.js'
 
-const ULP = 2 ** -24
 /** A distance counts at least this much. */
 const NEAREST = 1e-6
 
 /** Approximates tokens, one after the other, on a thread's memory. */
 export function nearestOn(space: Space, task: PursuitTask): (token: number) => void {
   const { dictionary, k, method } = task
-  const { count, width, rows } = dictionary
+  const { count, width } = dictionary
   const { kernels, target, targetAt, residual, residualAt, rowAt } = space
-  const approximate = Float64Array.from({ length: count }, () => 0)
+  const approximate = new Float64Array(count)
   const weigh = weigherOf(space, dictionary, k, method)
   return (token) => {
     const at = token * k
@@ -25,13 +25,12 @@ export function nearestOn(space: Space, task: PursuitTask): (token: number) => v
     if (!(square < Number.POSITIVE_INFINITY)) return
     const products = task.products.subarray(token * count, (token + 1) * count)
     const near = chooseNearest(space, task, products, square, approximate)
-    for (const [place, { atom }] of near.entries())
-      space.row(place).set(rows.subarray(atom * width, (atom + 1) * width))
+    for (const [place, { atom }] of near.entries()) space.load(dictionary, atom, place)
     const found = weigh(near, square)
     residual.set(target)
     // A fit may leave out rows that others explain.
     for (const { atom, weight } of found) {
-      space.row(k).set(rows.subarray(atom * width, (atom + 1) * width))
+      space.load(dictionary, atom, k)
       kernels.addRow(residualAt, rowAt(k), -weight, width)
     }
     const left = kernels.dot(residualAt, residualAt, width)
@@ -51,15 +50,16 @@ interface Near {
 
 /** The nearest rows, the nearest first. Scores in float32 leave few rows out for sure; the others are computed again. */
 function chooseNearest(
-  { kernels, target, targetAt, residual, residualAt, row, rowAt }: Space,
-  { dictionary: { count, width, rows, squares }, k, method }: PursuitTask,
+  { kernels, target, targetAt, residual, residualAt, load, rowAt }: Space,
+  { dictionary, k, method }: PursuitTask,
   products: Float32Array,
   square: number,
   approximate: Float64Array,
 ): Near[] {
+  const { count, width, squares } = dictionary
   const cosine = method === 'cosine'
   const norm = Math.sqrt(square)
-  const rounding = 2 * (260 + width / 256) * ULP
+  const rounding = 2 * roundingOf(width)
   const errors = (atom: number): number =>
     cosine ? rounding : rounding * norm * Math.sqrt(squares[atom]!) + ULP * square
   for (let atom = 0; atom < count; atom++) {
@@ -70,7 +70,7 @@ function chooseNearest(
   }
   const limit = Float64Array.from(approximate).sort()[Math.min(k, count) - 1]!
   const scoreOf = (atom: number): number => {
-    row(k).set(rows.subarray(atom * width, (atom + 1) * width))
+    load(dictionary, atom, k)
     if (cosine) {
       const own = squares[atom]!
       return own > 0 && square > 0 ? -kernels.rowDot(rowAt(k), targetAt, width) / (norm * Math.sqrt(own)) : 0
@@ -124,7 +124,7 @@ function weigherOf(space: Space, dictionary: Dictionary, k: number, method: Purs
 }
 
 /** Weights with the sum 1 that fit best: least squares on differences from the nearest row. */
-function barycentric({ kernels, residualAt, residual, rowAt, target }: Space, { width }: Dictionary, k: number): Weigh {
+function barycentric({ residual, target, widen }: Space, { width }: Dictionary, k: number): Weigh {
   const factor = factorOf(k)
   const differences = Array.from({ length: k }, () => new Float64Array(width))
   const dot = (a: Float64Array, b: Float64Array): number => {
@@ -135,19 +135,17 @@ function barycentric({ kernels, residualAt, residual, rowAt, target }: Space, { 
   return (near) => {
     factor.reset()
     if (near.length === 0) return []
-    residual.fill(0)
-    kernels.addRow(residualAt, rowAt(0), 1, width)
+    widen(0)
     const first = Float64Array.from(residual)
     const rest = Float64Array.from(target, (value, i) => value - first[i]!)
     const kept: number[] = []
     const products = new Float64Array(k)
     for (let place = 1; place < near.length; place++) {
-      residual.fill(0)
-      kernels.addRow(residualAt, rowAt(place), 1, width)
+      widen(place)
       const own = differences[kept.length]!
       for (let i = 0; i < width; i++) own[i] = residual[i]! - first[i]!
       for (let i = 0; i < kept.length; i++) products[i] = dot(differences[i]!, own)
-      if (factor.add(products, dot(own, own), dot(own, rest), 1e-10) >= 1e-10) kept.push(place)
+      if (factor.add(products, dot(own, own), dot(own, rest), DEPENDENT) >= DEPENDENT) kept.push(place)
     }
     const solution = new Float64Array(kept.length)
     factor.solve(solution)

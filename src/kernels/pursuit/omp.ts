@@ -6,7 +6,7 @@
  * the products.
  */
 import { fitOf } from './fit.js'
-import { longestOf, productsOf } from './products.js'
+import { productsOf } from './products.js'
 import type { Space } from './space.js'
 import type { PursuitTask } from './types.js'
 
@@ -24,18 +24,17 @@ const NOTHING = 1e-14
 /** Approximates tokens, one after the other, on a thread's memory. */
 export function ompOn(space: Space, task: PursuitTask): (token: number) => void {
   const { dictionary, gram, k } = task
-  const { count, width, rows } = dictionary
+  const { count, width } = dictionary
   const { kernels, residualAt, target } = space
   const fit = fitOf(space, dictionary, k)
   const { chosen, weights } = fit
   const products = productsOf(space, dictionary, gram!, fit, k)
-  const longest = longestOf(dictionary)
   /** The row with the largest product in float64; -1 if no row has a product with what is left. */
   const exact = (candidates: readonly number[], norm: number): number => {
     fit.refine()
-    let [best, most] = [-1, NOTHING * norm * longest]
+    let [best, most] = [-1, NOTHING * norm * products.longest]
     for (const atom of candidates) {
-      space.row(k).set(rows.subarray(atom * width, (atom + 1) * width))
+      space.load(dictionary, atom, k)
       const size = Math.abs(kernels.rowDot(space.rowAt(k), residualAt, width))
       if (size > most) [best, most] = [atom, size]
     }

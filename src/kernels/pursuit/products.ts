@@ -6,9 +6,15 @@ import type { Fit } from './fit.js'
 import { BLOCK, type Space } from './space.js'
 import type { Dictionary, Gram } from './types.js'
 
-const ULP = 2 ** -24
+/** Of a number in float32: the most that rounding makes of it, as a share. */
+export const ULP = 2 ** -24
+
+/** The most that rounding makes of a product in float32 of rows of this width, as a share of the product of their norms. */
+export const roundingOf = (width: number): number => (260 + width / 256) * ULP
 
 export interface Products {
+  /** The norm of the longest row. */
+  readonly longest: number
   /** Starts with the products of a token's row. */
   begin(own: Float32Array): void
   /** The products of a row with all rows, at the place where it is chosen next. */
@@ -17,7 +23,7 @@ export interface Products {
   remove(atom: number): void
   /** Applies the weight of the row that was chosen last, and changes of others until these may matter at most this share. */
   update(share: number): void
-  /** Applies all changes. */
+  /** Applies changes until the others may matter at most this share. */
   catchUp(share: number): void
   /** The largest magnitude. */
   largest(): number
@@ -37,7 +43,7 @@ function gramRow({ blocks, perBlock }: Gram, count: number, atom: number): Float
 }
 
 /** The longest row's norm. */
-export function longestOf({ squares }: Dictionary): number {
+function longestOf({ squares }: Dictionary): number {
   let most = 0
   for (const square of squares) if (square > most) most = square
   return Math.sqrt(most)
@@ -82,7 +88,7 @@ export function productsOf(space: Space, dictionary: Dictionary, gram: Gram, fit
     }
   }
   return {
-    ...{ lag, largest, catchUp },
+    ...{ longest, lag, largest, catchUp },
     begin(own) {
       products.fill(Number.NaN)
       products.set(own)
@@ -104,7 +110,7 @@ export function productsOf(space: Space, dictionary: Dictionary, gram: Gram, fit
     rounding(norm) {
       let sum = 0
       for (let i = 0; i < chosen.length; i++) sum += Math.abs(weights[i]!)
-      return drift + (260 + width / 256) * ULP * longest * (norm + longest * sum)
+      return drift + roundingOf(width) * longest * (norm + longest * sum)
     },
     above: (least) => above(space, least),
     corrected(candidates, error) {

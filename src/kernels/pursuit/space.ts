@@ -1,6 +1,7 @@
 /** A thread's own memory for approximations: the rows under way and the products of one token. */
 import { WebAssembly } from '../../core/webassembly.js'
 import { denseModule } from '../dense/team.js'
+import type { Dictionary } from './types.js'
 
 interface Exports {
   dataEnd(): number
@@ -27,7 +28,10 @@ export interface Space {
   readonly gramAt: (place: number) => number
   readonly gramRow: (place: number) => Float32Array
   readonly rowAt: (place: number) => number
-  readonly row: (place: number) => Float32Array
+  /** Puts a row of a matrix at a place. */
+  readonly load: (dictionary: Dictionary, atom: number, place: number) => void
+  /** Puts the row at a place, in float64, where the residual is. */
+  readonly widen: (place: number) => void
   /** The token's row, and its residual, in float64. */
   readonly target: Float64Array
   readonly targetAt: number
@@ -64,14 +68,19 @@ export function spaces(): (count: number, width: number, k: number, withGram: bo
     const { buffer } = memory
     const gramAt = (place: number): number => grams + place * gramBytes
     const rowAt = (place: number): number => rows + place * rowBytes
+    const residual = new Float64Array(buffer, residualAt, width)
     return {
-      ...{ kernels, count, width, blocks, productsAt, peaksAt, targetAt, residualAt, gramAt, rowAt },
+      ...{ kernels, count, width, blocks, productsAt, peaksAt, targetAt, residual, residualAt, gramAt, rowAt },
       products: new Float32Array(buffer, productsAt, padded),
       peaks: new Float32Array(buffer, peaksAt, blocks),
       target: new Float64Array(buffer, targetAt, width),
-      residual: new Float64Array(buffer, residualAt, width),
       gramRow: (place) => new Float32Array(buffer, gramAt(place), padded),
-      row: (place) => new Float32Array(buffer, rowAt(place), width),
+      load: ({ rows }, atom, place) =>
+        new Float32Array(buffer, rowAt(place), width).set(rows.subarray(atom * width, (atom + 1) * width)),
+      widen(place) {
+        residual.fill(0)
+        kernels.addRow(residualAt, rowAt(place), 1, width)
+      },
     }
   }
 }
