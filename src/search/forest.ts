@@ -19,7 +19,7 @@ export interface Leaf {
 
 export type Tree = readonly Leaf[]
 
-const TREES = 48
+export const TREES = 48
 /** Samples that a tree is grown on, at most: more cost time and change little. */
 const MOST_SAMPLES = 512
 const LEAST_LEAF = 2

@@ -1,11 +1,12 @@
 /** How much each parameter of a search matters for the score. */
 import type { Dimension, SearchValue } from '../recipe/search/types.js'
+import { type DoneTrial, doneOf } from './done.js'
 import { forestOf, variances } from './forest.js'
 import { placeOf } from './samplers/ranges.js'
-import type { SearchRecord, Trial } from './types.js'
+import type { SearchRecord } from './types.js'
 
 /** With fewer successful trials, a forest says little, and ranks are compared. With fewer than `FEWEST`, neither says anything. */
-const FOREST_TRIALS = 20
+export const FOREST_TRIALS = 20
 const FEWEST = 4
 
 export type Importance =
@@ -52,8 +53,8 @@ function groupMeans(values: readonly SearchValue[], ranks: readonly number[]): n
   return values.map((value) => mean(groups.get(value)!))
 }
 
-function byRanks(dimensions: readonly Dimension[], done: readonly Trial[]): Importance {
-  const ranks = ranksOf(done.map(({ score }) => score!))
+function byRanks(dimensions: readonly Dimension[], done: readonly DoneTrial[]): Importance {
+  const ranks = ranksOf(done.map(({ score }) => score))
   const shares = dimensions.map(({ range }, i) => {
     const values = done.map(({ point }) => point[i]!)
     const own = range.kind === 'choice' ? groupMeans(values, ranks) : ranksOf(values.map(Number))
@@ -73,8 +74,8 @@ export function limited(scores: readonly number[]): number[] {
   return scores.map((one) => Math.max(one, least))
 }
 
-function byForest(dimensions: readonly Dimension[], done: readonly Trial[]): Importance {
-  const targets = limited(done.map(({ score }) => score!))
+function byForest(dimensions: readonly Dimension[], done: readonly DoneTrial[]): Importance {
+  const targets = limited(done.map(({ score }) => score))
   const samples = done.map(({ point }, index) => ({
     places: point.map((value, i) => placeOf(dimensions[i]!.range, value)),
     target: targets[index]!,
@@ -92,7 +93,7 @@ export function importanceOf({
   dimensions,
   trials,
 }: Pick<SearchRecord, 'dimensions' | 'trials'>): Importance | undefined {
-  const done = trials.filter(({ state, score }) => state === 'done' && score !== undefined)
+  const done = doneOf(trials)
   if (done.length < FEWEST) return undefined
   return done.length < FOREST_TRIALS ? byRanks(dimensions, done) : byForest(dimensions, done)
 }

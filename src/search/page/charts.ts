@@ -4,9 +4,10 @@ import { at, clipped, drawing, NARROW, sized, text, ticks } from '../../lineage/
 import { escapeHtml } from '../../lineage/forms/page/html.js'
 import { short } from '../../lineage/forms/page/numbers.js'
 import type { Dimension } from '../../recipe/search/types.js'
-import { countOf, placeOf, valueAt } from '../samplers/ranges.js'
+import { doneOf } from '../done.js'
+import { evenCountOf, isLog, placeOf, valueAt } from '../samplers/ranges.js'
 import type { SearchRecord, Trial } from '../types.js'
-import { doneOf, heightOf, type Scale, valueText } from './shown.js'
+import { heightOf, type Scale, valueText } from './shown.js'
 
 /** Dots that are drawn smaller than few. */
 const CROWD = 600
@@ -111,8 +112,8 @@ export function slice(
     px(placeOf(range, trial.point[index]!)),
     py(heightOf(scale, trial)),
   ]
-  const count = countOf(range)
-  const few = count !== undefined && count <= 4 && !(range.kind !== 'choice' && range.log)
+  const count = evenCountOf(range)
+  const few = count !== undefined && count <= 4
   const marks = few ? Array.from({ length: count }, (_, one) => (one + 0.5) / count) : [0, 1]
   const values = marks.map((place, one) => {
     const anchor = few ? 'middle' : one === 0 ? 'small' : 'end'
@@ -123,7 +124,7 @@ export function slice(
       anchor,
     )
   })
-  const log = range.kind !== 'choice' && range.log ? ', log' : ''
+  const log = isLog(range) ? ', log' : ''
   const chosen = done.filter((trial) => trial.index === best)
   const inside = `${lines}${values.join('')}${dots('dot', done.map(point))}${dots('dot record', chosen.map(point))}`
   const name = `${scale.name} by ${label}`

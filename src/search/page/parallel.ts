@@ -8,7 +8,7 @@ import { at, clipped, clippedStart, drawing, sized, text } from '../../lineage/f
 import { escapeHtml } from '../../lineage/forms/page/html.js'
 import { short } from '../../lineage/forms/page/numbers.js'
 import type { Range } from '../../recipe/search/types.js'
-import { countOf, placeOf, valueAt } from '../samplers/ranges.js'
+import { evenCountOf, isLog, placeOf, valueAt } from '../samplers/ranges.js'
 import type { SearchRecord, Trial } from '../types.js'
 import { classesOf, heightOf, labelsOf, type Scale, valueText } from './shown.js'
 
@@ -33,8 +33,8 @@ interface Axis {
 
 /** Marks at the ends, or at every value of a few. Ends of real numbers are at 0 and 1. */
 function marksOf(range: Range): Mark[] {
-  const count = countOf(range)
-  if (count !== undefined && count <= MOST_MARKS && !(range.kind !== 'choice' && range.log)) {
+  const count = evenCountOf(range)
+  if (count !== undefined && count <= MOST_MARKS) {
     const places = Array.from({ length: count }, (_, index) => (index + 0.5) / count)
     return places.map((place) => ({ place, text: valueText(valueAt(range, place)) }))
   }
@@ -47,7 +47,7 @@ function marksOf(range: Range): Mark[] {
 function axesOf({ dimensions, trials }: SearchRecord, scale: Scale): Axis[] {
   const labels = labelsOf(dimensions)
   const parameters = dimensions.map(({ range }, i): Axis => {
-    const log = range.kind !== 'choice' && range.log ? ' (log)' : ''
+    const log = isLog(range) ? ' (log)' : ''
     return { label: `${labels[i]}${log}`, marks: marksOf(range), of: ({ point }) => placeOf(range, point[i]!) }
   })
   if (trials.every(({ score }) => score === undefined)) return parameters

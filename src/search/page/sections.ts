@@ -1,16 +1,15 @@
 /** The parts of the page in words: the result, what matters, and what failed. */
 
 import { agree, plural } from '../../core/words.js'
-import { code, escapeHtml, numberText, table, tally } from '../../lineage/forms/page/html.js'
+import { card, code, escapeHtml, meter, numberText, table, tally } from '../../lineage/forms/page/html.js'
 import { grouped, short } from '../../lineage/forms/page/numbers.js'
 import type { Range } from '../../recipe/search/types.js'
-import { importanceOf } from '../importance.js'
+import { doneOf } from '../done.js'
+import { TREES } from '../forest.js'
+import { FOREST_TRIALS, importanceOf } from '../importance.js'
 import type { SearchRecord } from '../types.js'
 import { slice } from './charts.js'
-import { doneOf, labelsOf, type Scale, valueText } from './shown.js'
-
-const card = (value: string, label: string, address: string): string =>
-  `<a class="card" href="#${address}"><b>${value}</b><span>${label}</span></a>`
+import { labelsOf, type Scale, valueText } from './shown.js'
 
 const ENDS: Readonly<Record<SearchRecord['end'], string>> = {
   trials: 'All trials were made.',
@@ -32,11 +31,11 @@ export function summary(record: SearchRecord, scale: Scale): string {
   const winner = trials.find(({ index }) => index === best)
   const seconds = trials.reduce((sum, trial) => sum + trial.seconds, 0)
   const cards = [
-    ...(winner ? [card(short(scale.of(winner)), `best ${escapeHtml(scale.name)}`, 'best')] : []),
-    card(grouped(trials.length), agree(trials.length, 'trial', 'trials'), 'trials'),
-    ...(failed > 0 ? [card(grouped(failed), 'failed', 'failures')] : []),
-    card(grouped(record.dimensions.length), agree(record.dimensions.length, 'parameter', 'parameters'), 'best'),
-    card(duration(seconds), 'of trials, added up', 'trials'),
+    ...(winner ? [card(short(scale.of(winner)), `best ${escapeHtml(scale.name)}`, '#best')] : []),
+    card(grouped(trials.length), agree(trials.length, 'trial', 'trials'), '#trials'),
+    ...(failed > 0 ? [card(grouped(failed), 'failed', '#failures')] : []),
+    card(grouped(record.dimensions.length), agree(record.dimensions.length, 'parameter', 'parameters'), '#best'),
+    card(duration(seconds), 'of trials, added up', '#trials'),
   ]
   return `<div class="cards">${cards.join('')}</div><p class="soft">${escapeHtml(ENDS[record.end]).replace('`patience`', code('patience'))}</p>`
 }
@@ -80,14 +79,9 @@ ${table(heads, rows)}${metrics.length > 0 ? `<ul class="chips">${metrics.join(''
 }
 
 const EXPLAINED = {
-  anova:
-    'The share of the variance of the score over the whole space that each parameter explains alone: functional ANOVA of a random forest of 48 trees over the trials.',
-  ranks:
-    'The size of the rank correlation (Spearman) of each parameter with the score. With 20 trials or more, this page uses functional ANOVA of a random forest.',
+  anova: `The share of the variance of the score over the whole space that each parameter explains alone: functional ANOVA of a random forest of ${TREES} trees over the trials.`,
+  ranks: `The size of the rank correlation (Spearman) of each parameter with the score. With ${FOREST_TRIALS} trials or more, this page uses functional ANOVA of a random forest.`,
 } as const
-
-const meter = (share: number): string =>
-  `<svg class="meter" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="6"/><rect class="fill above" width="${(100 * Math.min(1, share)).toFixed(1)}" height="6"/></svg>`
 
 export function importance(record: SearchRecord): string {
   const found = importanceOf(record)
@@ -101,7 +95,7 @@ export function importance(record: SearchRecord): string {
   const head = found.kind === 'anova' ? 'Share' : 'Correlation'
   return `<p class="soft">${EXPLAINED[found.kind]}</p>${table(
     ['Parameter', 'Size', head],
-    rows.map(({ name, share }) => [name, meter(share), { number: show(share) }]),
+    rows.map(({ name, share }) => [name, meter(share, 'fill above'), { number: show(share) }]),
   )}`
 }
 

@@ -1,6 +1,7 @@
 /** What the page shows of a search: names of parameters, and the number that says how good a trial is. */
 import { short } from '../../lineage/forms/page/numbers.js'
 import type { Dimension, SearchValue } from '../../recipe/search/types.js'
+import { doneOf } from '../done.js'
 import { limited } from '../importance.js'
 import type { SearchRecord, Trial } from '../types.js'
 
@@ -17,9 +18,6 @@ export interface Scale {
   /** How many trials are beyond the worst end. */
   readonly beyond: number
 }
-
-export const doneOf = (trials: readonly Trial[]): (Trial & { readonly score: number })[] =>
-  trials.filter((trial): trial is Trial & { readonly score: number } => trial.score !== undefined)
 
 export function scaleOf({ objective, trials }: SearchRecord): Scale {
   const [goal] = objective
@@ -58,9 +56,9 @@ export function labelsOf(dimensions: readonly Dimension[]): string[] {
   return parts.map((one) => one.slice(shared).join('.'))
 }
 
-/** By index of a trial: 0 to `CLASSES` - 1, the fifths of the ranking, the best last. */
 const CLASSES = 5
 
+/** By index of a trial: 0 to `CLASSES` - 1, the fifths of the ranking, the best last. */
 export function classesOf(trials: readonly Trial[]): ReadonlyMap<number, number> {
   const order = doneOf(trials).sort((a, b) => a.score - b.score || b.index - a.index)
   return new Map(order.map(({ index }, rank) => [index, Math.floor((rank * CLASSES) / order.length)]))

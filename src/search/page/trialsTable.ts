@@ -1,8 +1,9 @@
 /** The frame of the table of trials, and its rows as data. The script fills it. */
 import { escapeHtml } from '../../lineage/forms/page/html.js'
 import { rounded } from '../../lineage/forms/page/numbers.js'
+import { doneOf } from '../done.js'
 import type { SearchRecord } from '../types.js'
-import { doneOf, labelsOf, type Scale } from './shown.js'
+import { labelsOf, type Scale } from './shown.js'
 import type { CellData, Column, TrialsData } from './trialsData.js'
 
 /** Metrics that are columns. The file of trials has all of them. */
@@ -42,7 +43,7 @@ export function trialsData(record: SearchRecord, scale: Scale): TrialsData {
   return { columns, rows }
 }
 
-/** `file`: the name of the file of trials. */
+/** Without its rows. */
 export function trialsTable({ columns, rows }: TrialsData, record: SearchRecord, scale: Scale): string {
   const heads = columns.map(
     ({ title, number }, index) =>

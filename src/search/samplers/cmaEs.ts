@@ -12,7 +12,7 @@ import type { Dimension } from '../../recipe/search/types.js'
 import type { Sampler, SamplerSettings, Trial } from '../types.js'
 import { type Constants, constantsOf, initial, next, pointsOf, populationOf, type State } from './evolution.js'
 import { exp, normalAt } from './functions.js'
-import { countOf, uniforms, valueAt } from './ranges.js'
+import { evenCountOf, uniforms, valueAt } from './ranges.js'
 import { ranked } from './ranked.js'
 
 const SIGMA = 0.25
@@ -27,9 +27,7 @@ const deviations = ({ sigma, covariance }: State): number[] =>
 
 /** Distances of neighbouring values, as places; 0 for real numbers. */
 const gaps = (space: readonly Dimension[]): number[] =>
-  space.map(({ range }) =>
-    range.kind !== 'choice' && range.log ? 0 : 1 / (countOf(range) ?? Number.POSITIVE_INFINITY),
-  )
+  space.map(({ range }) => 1 / (evenCountOf(range) ?? Number.POSITIVE_INFINITY))
 
 /** Deviations that are too small for steps between values are made larger, with their correlations as they were. */
 function widened(state: State, gap: readonly number[]): State {

@@ -33,6 +33,12 @@ export function countOf(range: Range): number | undefined {
   return step === undefined ? undefined : Math.floor((range.high - range.low) / step + 1e-9) + 1
 }
 
+/** Whether the logarithm is spread evenly. */
+export const isLog = (range: Range): boolean => range.kind !== 'choice' && range.log
+
+/** How many places of the same width the values of a range have; undefined: infinitely many, or of different widths. */
+export const evenCountOf = (range: Range): number | undefined => (isLog(range) ? undefined : countOf(range))
+
 /** The ends of a log range as logarithms. An integer has half a unit on each side, so that its ends are as likely as their neighbours. */
 function logEnds({ kind, low, high }: Numbers): readonly [number, number] {
   const room = kind === 'integer' ? 0.5 : 0

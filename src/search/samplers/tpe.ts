@@ -41,12 +41,13 @@ export const tpe: Sampler = {
       [...indexes].sort((a, b) => a - b).map((index) => places.get(index)!)
     const count = gamma(earlier.filter(({ state }) => state === 'done').length)
     const good = byAge(order.slice(0, count))
+    const goodMixture = mixtureOf(ranges, good)
     const bad = byAge(order.slice(count))
     const found: number[][] = []
     for (let index = first; index < Math.min(first + BATCH, trials); index++) {
       const draws = uniforms(seed, `trial ${index}`, CANDIDATES * (n + 1))
       if (index < RANDOM || good.length === 0) found.push(draws.slice(0, n))
-      else found.push(bestCandidate(mixtureOf(ranges, good), mixtureOf(ranges, [...bad, ...found]), draws, n))
+      else found.push(bestCandidate(goodMixture, mixtureOf(ranges, [...bad, ...found]), draws, n))
     }
     return found.map((point) => point.map((place, i) => valueAt(ranges[i]!, place)))
   },

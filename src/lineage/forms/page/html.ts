@@ -47,6 +47,16 @@ export function table(heads: readonly string[], rows: readonly (readonly Cell[])
   return `<table class="cards-when-narrow"><thead><tr>${head.join('')}</tr></thead><tbody>${body.join('')}</tbody></table>`
 }
 
+/** A number with what it is of: a link if it has an address. `exact`: as a tooltip where it differs. */
+export function card(value: string, label: string, address?: string, exact?: string): string {
+  const inside = `<b${exact === undefined || exact === value ? '' : ` title="${escapeHtml(exact)}"`}>${value}</b><span>${label}</span>`
+  return address === undefined ? `<div class="card">${inside}</div>` : `<a class="card" href="${address}">${inside}</a>`
+}
+
+/** A bar from 0 to 1 for a share or a similarity. */
+export const meter = (share: number, className: string): string =>
+  `<svg class="meter" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="6"/><rect class="${className}" width="${(100 * Math.min(1, Math.max(0, share))).toFixed(1)}" height="6"/></svg>`
+
 /** A link to the table of tensors, with a filter. The script reads it from the address. */
 export function filterLink(filter: Readonly<Record<string, string>>, text: string): string {
   return `<a href="${filterAddress(filter)}">${text}</a>`

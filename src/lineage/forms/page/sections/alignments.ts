@@ -3,7 +3,7 @@ import { plural } from '../../../../core/words.js'
 import type { GroupRecord } from '../../../../steps/rebasin/types.js'
 import type { Lineage } from '../../../types.js'
 import { drawing } from '../drawing/svg.js'
-import { code, escapeHtml, table } from '../html.js'
+import { card, code, escapeHtml, meter, table } from '../html.js'
 import { grouped } from '../numbers.js'
 import { stepId } from '../rules.js'
 
@@ -17,10 +17,6 @@ const MOST_PICTURES = 48
 const LARGEST_PICTURE = 512
 
 const three = (value: number): string => value.toFixed(3)
-
-/** A bar from 0 to 1 for a share or a similarity. */
-const meter = (share: number, className: string): string =>
-  `<svg class="meter" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="track" width="100" height="6"/><rect class="${className}" width="${(100 * Math.min(1, Math.max(0, share))).toFixed(1)}" height="6"/></svg>`
 
 const change = ({ before, after }: BeforeAndAfter): string =>
   `<span class="change"><span class="soft">${three(before)}</span> → <b>${three(after)}</b></span>${meter(after, 'fill above')}`
@@ -77,16 +73,15 @@ export function alignments(lineage: Lineage): string {
     )
     const facts = [
       ...(similarity && onto !== undefined
-        ? [
-            `<div class="card"><b>${three(similarity.before)} → ${three(similarity.after)}</b><span>cosine similarity to ${escapeHtml(onto)}</span></div>`,
-          ]
+        ? [card(`${three(similarity.before)} → ${three(similarity.after)}`, `cosine similarity to ${escapeHtml(onto)}`)]
         : []),
-      ...(moved === undefined
-        ? []
-        : [`<div class="card"><b>${grouped(moved)}</b><span>of ${grouped(all)} units moved</span></div>`]),
+      ...(moved === undefined ? [] : [card(grouped(moved), `of ${grouped(all)} units moved`)]),
       ...(rotation
         ? [
-            `<div class="card"><b>${grouped(rotation.size)}</b><span>dimensions of the residual stream ${rotation.permuted ? 'permuted' : 'rotated'}</span></div>`,
+            card(
+              grouped(rotation.size),
+              `dimensions of the residual stream ${rotation.permuted ? 'permuted' : 'rotated'}`,
+            ),
           ]
         : []),
     ]

@@ -6,16 +6,11 @@ import { seriesOf } from '../../../path/figures.js'
 import type { PathSummary } from '../../../path/summary.js'
 import type { Lineage, LineageFile } from '../../../types.js'
 import type { Colours } from '../data.js'
-import { escapeHtml, filterAddress, tally } from '../html.js'
+import { card, escapeHtml, filterAddress, tally } from '../html.js'
 import { countText, grouped, short } from '../numbers.js'
 import { deviationOf } from './curves.js'
 
 export const bytesOf = (files: readonly LineageFile[]): number => files.reduce((sum, { size }) => sum + size, 0)
-
-const card = (value: string, label: string, address?: string, exact?: string): string => {
-  const inside = `<b${exact === undefined || exact === value ? '' : ` title="${escapeHtml(exact)}"`}>${value}</b><span>${label}</span>`
-  return address === undefined ? `<div class="card">${inside}</div>` : `<a class="card" href="${address}">${inside}</a>`
-}
 
 /** Metrics among the cards. The section of evaluations has all of them. */
 const MOST_METRICS = 6
