@@ -3,6 +3,7 @@ import { plural } from '../../core/words.js'
 import type { Resolved } from '../types.js'
 import { QUANTILE_RANGE } from './check.js'
 import { Stop, stop } from './faults.js'
+import { functionOf } from './functions.js'
 import {
   type Apply,
   applied,
@@ -97,22 +98,22 @@ function apply(work: Work, operation: Apply | Condition, args: readonly number[]
   if (simple !== undefined) return simple
   const numbers = args.map((arg) => constantOf(work, arg))
   const known = numbers.every((number) => number !== undefined) ? exactly(operation, numbers as number[]) : undefined
-  if (known !== undefined) return finite(known, at) && constant(work, known, at)
+  if (known !== undefined) {
+    refuseNotFinite(known, at)
+    return constant(work, known, at)
+  }
   const kind = operation.startsWith('where') ? 'where' : 'apply'
   const id = value(work, { kind, operation, args } as Value, at)
   const { near } = work.facts[id]!
-  if (near !== undefined) finite(near, at)
+  if (near !== undefined) refuseNotFinite(near, at)
   return id
 }
 
-const finite = (number: number, at: At): number =>
-  Number.isFinite(number)
-    ? 1
-    : stop(
-        `a part of the formula is ${number} with these weights and parameters`,
-        at,
-        'change them, or choose another number there with where(…)',
-      )
+function refuseNotFinite(number: number, at: At): void {
+  if (Number.isFinite(number)) return
+  const hint = 'change them, or choose another number there with where(…)'
+  stop(`a part of the formula is ${number} with these weights and parameters`, at, hint)
+}
 
 /** A term that is exactly 0 before any tensor is read has no share: 0·e is 0, and 0 + e is e. So 0·inf spoils no sum. */
 function simplified(work: Work, operation: string, [a = 0, b = 0]: readonly number[], at: At): number | undefined {
@@ -166,9 +167,10 @@ function nameValue(work: Work, { name, at }: Node & { kind: 'name' }, model: num
 function callValue(work: Work, node: Node & { kind: 'call' }, model: number): number {
   const { name, args, at } = node
   const [first, second, third] = args
-  if (name === 'where') return whereValue(work, node, model)
-  if (name.startsWith('tensor_')) return reductionValue(work, node, model)
-  if (args.length === 1 && ['sum', 'mean', 'min', 'max', 'median'].includes(name)) return overModels(work, node)
+  const kind = functionOf(name)?.kind
+  if (kind === 'where') return whereValue(work, node, model)
+  if (kind === 'tensor') return reductionValue(work, node, model)
+  if (kind === 'models' && args.length === 1) return overModels(work, node)
   const operands = args.map((arg) => expand(work, arg, model))
   if (name === 'clamp') {
     const low = apply(work, 'max', [operands[0]!, operands[1]!], { start: first!.at.start, end: second!.at.end })
@@ -191,7 +193,7 @@ function overModels(work: Work, { name, args, at }: Node & { kind: 'call' }): nu
   return name === 'mean' ? apply(work, 'divide', [total, constant(work, work.models, at)], at) : total
 }
 
-/** By comparison: the operation, whether its operands are exchanged, and whether its results are. */
+/** By comparison: the operation, and whether its operands are exchanged. */
 const CONDITIONS: Readonly<Record<Comparison, readonly [Condition, boolean]>> = {
   '>': ['whereGreater', false],
   '<': ['whereGreater', true],

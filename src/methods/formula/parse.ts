@@ -162,11 +162,11 @@ function primary(state: State): Node {
 const spanOf = ({ start, end }: At): At => ({ start, end })
 
 /** Takes a closing bracket. Returns the offset behind it. */
-function close(state: State, bracket: ')' | ']', opened: Token): number {
+function close(state: State, bracket: ')' | ']', opened: Token, wanted = `an operator or ${bracket}`): number {
   if (isSign(state, bracket)) return take(state).end
   const token = next(state)
   if (token.kind === 'end') return stop(`${quote(opened.text)} is never closed`, opened, `add ${bracket}`)
-  return unexpected(state, token, `an operator or ${bracket}`)
+  return unexpected(state, token, wanted)
 }
 
 function call(state: State, name: Token): Node {
@@ -180,11 +180,7 @@ function call(state: State, name: Token): Node {
         args.push(comparison(state))
       }
     })
-  const end = isSign(state, ')')
-    ? take(state).end
-    : next(state).kind === 'end'
-      ? close(state, ')', open)
-      : unexpected(state, next(state), 'an operator, a comma or )')
+  const end = close(state, ')', open, 'an operator, a comma or )')
   return made(state, { kind: 'call', name: name.text, args, at: { start: name.start, end }, named: spanOf(name) })
 }
 
