@@ -1,5 +1,5 @@
 /** Noise on a tensor: not a merge method, but passes over one tensor like those of one. See kernels/assembly/combine/noise.ts. */
-import { type RandomStream, randomStream } from '../core/random.js'
+import type { RandomStream } from '../core/random.js'
 import type { Passes, Resolved, TensorSettings } from './types.js'
 
 const NOISE = 'noise'
@@ -14,9 +14,6 @@ export interface NoiseBlock {
   readonly size: number
   readonly factor: number
 }
-
-/** The numbers of a network's part: `who` and `tensor` tell streams of one seed apart. */
-export const noiseStream = (seed: number, who: string, tensor: string): RandomStream => randomStream(seed, who, tensor)
 
 /** What of a merge expression makes noise, block by block of `length` elements. z: N(0, 1), or uniform in (−1, 1). */
 export const noiseOf = (

@@ -1,7 +1,7 @@
 /** Noise: the numbers are those of the generator, and are distributed as they should be. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { philox, type RandomStream } from '../../src/core/random.js'
+import { philox, type RandomStream, randomStream } from '../../src/core/random.js'
 import { WebAssembly } from '../../src/core/webassembly.js'
 import {
   ARENA_START,
@@ -10,7 +10,6 @@ import {
   createContext,
   instantiateKernels,
 } from '../../src/kernels/index.js'
-import { noiseStream } from '../../src/methods/noise.js'
 
 const memory = new WebAssembly.Memory({ initial: 64 })
 const kernels = instantiateKernels(await compileKernels(), memory)
@@ -49,7 +48,11 @@ function expected(stream: RandomStream, index: number, uniform: boolean): number
   return Math.sqrt(-2 * Math.log(share(0))) * (index % 2 === 0 ? Math.cos(angle) : Math.sin(angle))
 }
 
-const block = (who: string, noise: number, scale: number): Block => ({ stream: noiseStream(3, who, 't'), noise, scale })
+const block = (who: string, noise: number, scale: number): Block => ({
+  stream: randomStream(3, who, 't'),
+  noise,
+  scale,
+})
 
 test('each element has its own number, wherever a call begins and a block ends', () => {
   const blocks = [block('a', 0.5, 1), block('b', 2, -0.25), block('c', 0, 3)]

@@ -1,8 +1,9 @@
 /** Expressions of a mixture's tensors. */
 import { elements } from '../../core/dtypes.js'
+import { randomStream } from '../../core/random.js'
 import type { AnalysisTensor, ConstantExpr, Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
 import type { ValueTensor } from '../../expr/values.js'
-import { type NoiseBlock, noiseOf, noiseStream } from '../../methods/noise.js'
+import { type NoiseBlock, noiseOf } from '../../methods/noise.js'
 import type { View } from '../../views/types.js'
 import type { Part } from './architectures.js'
 import type { Dense } from './network.js'
@@ -34,7 +35,7 @@ export interface Making {
 const rounded = ({ compute }: Making, factor: number): number => (compute === 'float64' ? factor : Math.fround(factor))
 
 const blockOf = (making: Making, { expert, who }: ExpertWeights, layer: number, part: Part): NoiseBlock => ({
-  stream: noiseStream(making.seed, who, `layers.${layer}.mlp.${part}`),
+  stream: randomStream(making.seed, who, `layers.${layer}.mlp.${part}`),
   size: expert.noise,
   factor: part === 'down_proj' ? rounded(making, expert.scale) : 1,
 })
@@ -139,7 +140,7 @@ export function randomRows(
   who: string,
   shape: readonly number[],
 ): Expr {
-  const stream = noiseStream(making.seed, who, `layers.${layer}`)
+  const stream = randomStream(making.seed, who, `layers.${layer}`)
   const size = uniform ? Math.sqrt(1 / shape[1]!) : 1
   const how = noiseOf(elements(shape), uniform, [{ stream, size, factor: 1 }])
   return merged(making.step, how, [], constantOf(making.step, shape))
