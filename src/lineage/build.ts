@@ -1,7 +1,6 @@
 import path from 'node:path'
 import { recordOf } from '../core/collections/ownValue.js'
 import { sha256 } from '../core/digest.js'
-import type { CopyReason } from '../core/reasons.js'
 import type { UnitRecord } from '../execute/units/records.js'
 import { modelsFor } from '../plan/origins.js'
 import { partsByName } from '../plan/placements.js'
@@ -202,9 +201,6 @@ function lineageModels(plan: Plan, recipe: LineageInput['recipe'], digests: Read
   )
 }
 
-/** Reasons for tensors that a step made without a merge. */
-const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired', 'zipped', 'transplanted'])
-
 function lineageTensor(
   tensor: PlanTensor,
   { dtype, shape }: Placement,
@@ -212,10 +208,9 @@ function lineageTensor(
   { outputs, figures: { nonFinite, notes } }: MadeOutput['records'][number],
   making: Making,
 ): LineageTensor {
-  const { expr, name, reason, absent, quantized } = tensor
-  const before = quantized && expr.kind === 'merge' ? expr.inputs[0]! : expr
+  const { reason, absent, quantized } = tensor
   return {
-    ...howMade(making, before, name, reason === undefined || STEP_MADE.has(reason)),
+    ...howMade(making, tensor),
     dtype,
     shape,
     digest: outputs[part] ?? null,

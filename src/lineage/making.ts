@@ -1,13 +1,14 @@
 /** Describes in a lineage how tensors were made, from their expressions, also for fused steps. */
 
 import type { Json } from '../core/json/shape.js'
+import type { CopyReason } from '../core/reasons.js'
 import type { Expr, FactorExpr, Merged, MergeExpr, ReadExpr } from '../expr/types.js'
 import { inputsOf, isSmallTree } from '../expr/walk.js'
 import { isAdapted } from '../methods/adapted.js'
 import { isNoise } from '../methods/noise.js'
 import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
-import type { Plan } from '../plan/types.js'
+import type { Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { kindOf } from '../steps/index.js'
 import { formatOf, lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
@@ -71,14 +72,17 @@ function before(expr: Expr): Expr | undefined {
   return isAligned && expr.aligned?.length ? { ...expr, aligned: expr.aligned.slice(0, -1) } : undefined
 }
 
-/** How a tensor was made. `merged`: it is not a copy from a model or step. */
+/** Reasons for tensors that a step made without a merge. All others are reasons for copies from a model or step. */
+const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired', 'zipped', 'transplanted'])
+
+/** How a tensor was made, before it was quantized. */
 export function howMade(
   making: Making,
-  expr: Expr,
-  tensor: string,
-  merged: boolean,
+  { name: tensor, expr: written, quantized, reason }: Pick<PlanTensor, 'name' | 'expr' | 'quantized' | 'reason'>,
 ): LineageMerge & Pick<LineageTensor, 'parts'> {
-  const describe = (at: Making) => (merged ? made(at, expr, tensor) : undefined) ?? copy(at, expr, tensor)
+  const expr = quantized && written.kind === 'merge' ? written.inputs[0]! : written
+  const isCopy = reason !== undefined && !STEP_MADE.has(reason)
+  const describe = (at: Making) => (isCopy ? undefined : made(at, expr, tensor)) ?? copy(at, expr, tensor)
   const nested = isSmallTree(expr) ? describe(making) : undefined
   if (nested && depthOf(nested) <= DEEPEST) return nested
   const parts = new Map<string, LineagePart>()

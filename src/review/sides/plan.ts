@@ -230,12 +230,9 @@ function tensorOf(planned: Planned): SideTensor {
   }
 }
 
-const STEP_MADE: ReadonlySet<string | undefined> = new Set([undefined, 'aligned', 'repaired', 'zipped', 'transplanted'])
-
 function tensorFacts({ plan, making, work, tensor, unit }: Planned, named: Renames): Facts {
-  const { name, dtype, shape, expr, quantized, reason } = tensor
-  const before = quantized && expr.kind === 'merge' ? expr.inputs[0]! : expr
-  const found = makingFacts(howMade(making, before, name, STEP_MADE.has(reason)), name, named)
+  const { name, dtype, shape, expr, quantized } = tensor
+  const found = makingFacts(howMade(making, tensor), name, named)
   const add = (what: string, fact: Fact, of?: string): void => void found.set(label(what, of), fact)
   add('dtype', { value: dtype })
   add('shape', { value: [...shape] })
