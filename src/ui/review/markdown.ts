@@ -11,7 +11,9 @@ import {
   layersText,
   namedText,
   outputText,
+  SHORT,
   SIGNS,
+  unsaidCommit,
   type Voice,
   verdict,
 } from './words.js'
@@ -35,15 +37,11 @@ const MOST_PLACES = 8
 
 const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)
 
-/** Digits of a commit, as GitHub shows it. */
-const SHORT = 7
-
 /** `plan` or not, the first line is a title with the name of the newer side. */
 export function differenceMarkdown(difference: Difference): string {
   const { a, b, notes, unreachable, models, steps, settings, outputs, recipe } = difference
-  const short = a.commit?.slice(0, SHORT)
-  // A name that is the commit already says it.
-  const commit = short === undefined || a.name.startsWith(short) ? '' : ` at ${code(short)}`
+  const unsaid = unsaidCommit(a)
+  const commit = unsaid === undefined ? '' : ` at ${code(unsaid.slice(0, SHORT))}`
   return `${[
     `### ${code(b.name)}`,
     `**${capital(plain(verdict(difference)))}**, compared with ${code(a.name)}${commit}.`,

@@ -10,6 +10,7 @@ import {
   namedText,
   outputText,
   SIGNS,
+  unsaidCommit,
   type Voice,
   verdict,
 } from './words.js'
@@ -23,8 +24,8 @@ const MOST_LINES = 40
 /** A difference for people. */
 export function differenceText(difference: Difference, width: number, inColour: boolean): string {
   const { a, b, notes, unreachable, bytes, models, steps, settings, outputs, recipe } = difference
-  const isNamed = a.commit === undefined || a.name.startsWith(a.commit.slice(0, 7))
-  const commit = isNamed ? '' : ` (commit ${a.commit!.slice(0, 12)})`
+  const unsaid = unsaidCommit(a)
+  const commit = unsaid === undefined ? '' : ` (commit ${unsaid.slice(0, 12)})`
   const branches = [
     ...branch('models', models.map(namedBranch)),
     ...branch('steps', steps.map(namedBranch)),

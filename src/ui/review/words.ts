@@ -51,6 +51,13 @@ export function layersText(runs: readonly (readonly [number, number])[] | undefi
 
 export const SIGNS = { added: '+', removed: '-', changed: '~', renamed: '~', remade: '=', unknown: '?' } as const
 
+/** Digits of a commit, as GitHub shows it. */
+export const SHORT = 7
+
+/** The commit of a side whose name does not say it. */
+export const unsaidCommit = ({ name, commit }: Difference['a']): string | undefined =>
+  commit !== undefined && name.startsWith(commit.slice(0, SHORT)) ? undefined : commit
+
 /** The whole result in a sentence. */
 export function verdict({ bytes, outputs, kind, a }: Difference): string {
   if (bytes === 'same')
