@@ -4,14 +4,10 @@ import type { SearchEvent, SearchListener } from '../../index.js'
 import { showsColours } from '../problems.js'
 import { plainRenderer } from '../progress/plain.js'
 import type { RendererKind } from '../progress/renderer.js'
-import { type Renderer, STOP_HINT } from '../progress/types.js'
+import { STOP_HINT } from '../progress/types.js'
 import { printable, toJson } from '../text.js'
-import { END_WORDS, metricsText, short, valuesText } from './words.js'
-
-/** Shows a search to people. It only listens. */
-export interface SearchRenderer extends Pick<Renderer, 'stopping' | 'finish'> {
-  readonly listen: SearchListener
-}
+import type { SearchRenderer } from './types.js'
+import { metricsText, repeatText, short, valuesText } from './words.js'
 
 const monotonic = (): number => performance.now() / 1000
 
@@ -46,9 +42,6 @@ function trialText({ trial, done, best }: Extract<SearchEvent, { kind: 'trial' }
     best?.trial === trial.trial ? 'the best so far' : `best ${short(best?.score ?? 0)} in trial ${best?.trial}`
   return `${head}: score ${short(trial.score)} (${metricsText(trial)}), ${place}; ${valuesText(trial)}`
 }
-
-export const repeatText = ({ best, end }: Extract<SearchEvent, { kind: 'repeat' }>): string =>
-  `${END_WORDS[end]}; making trial ${best.trial} again: ${valuesText(best)}`
 
 function plainLines(stream: { write(text: string): unknown }, now: () => number, inColour: boolean): SearchRenderer {
   const run = plainRenderer(stream, now, inColour)

@@ -8,8 +8,8 @@ import { picture } from '../progress/picture.js'
 import { lookOf } from '../progress/terminal.js'
 import { type Phases, STOP_HINT } from '../progress/types.js'
 import { formatSeconds, printable, table } from '../text.js'
-import { repeatText, type SearchRenderer } from './progress.js'
-import { metricsText, short, shortNames } from './words.js'
+import type { SearchRenderer } from './types.js'
+import { metricsText, repeatText, short, shortNames } from './words.js'
 
 const PHASES: Phases = ['preparing', 'searching', 'making the best again']
 const [SEARCHING, REPEATING] = [1, 2] as const

@@ -1,5 +1,5 @@
 /** Trials of a search in words. */
-import type { TrialData } from '../../index.js'
+import type { SearchEvent, TrialData } from '../../index.js'
 import { printable } from '../text.js'
 
 /** With 5 significant digits. */
@@ -32,3 +32,6 @@ export const END_WORDS = {
   patience: 'no better trial for as long as patience says',
   failures: 'too many trials failed',
 } as const
+
+export const repeatText = ({ best, end }: Extract<SearchEvent, { kind: 'repeat' }>): string =>
+  `${END_WORDS[end]}; making trial ${best.trial} again: ${valuesText(best)}`
