@@ -31,7 +31,7 @@ export function checkDraft(
     if (patterns) checkPatterns(draft, patterns, laid, faults)
   }
   const { right, whole } = rightPart(draft, checkpoints, isWrong) ?? {}
-  const planned = right ? planRecipe(right, checkpoints, { whole, idsOf: () => [] }).diagnostics : []
+  const planned = right ? planRecipe(right, checkpoints, { whole }).diagnostics : []
   const reported = new Set(faults.list.map((fault) => JSON.stringify(fault)))
   const all = [...faults.list, ...planned.filter((fault) => !reported.has(JSON.stringify(fault)))]
   return all.filter(({ severity }) => severity === 'error')

@@ -53,6 +53,13 @@ export function originOf(recipe: Pick<Recipe, 'steps'>, name: string): string {
 export const donorsOf = ({ steps }: Pick<Recipe, 'steps'>): string[] =>
   steps.flatMap((step) => kindOf(step).donor?.(step) ?? [])
 
+/** The models whose tokenizers cut texts of steps into tokens. */
+export const cutBy = (recipe: Pick<Recipe, 'steps'>): string[] =>
+  recipe.steps.flatMap((step) => {
+    const model = kindOf(step).cuts?.(step)
+    return model === undefined ? [] : [originOf(recipe, model)]
+  })
+
 /** Models whose tensor names the results keep, and donors of vocabularies. All other models are read under the base's names. */
 export function anchorsOf(recipe: Recipe): Set<string> {
   const bases = recipe.steps.flatMap((step) => (kindOf(step).sharesNames ? [kindOf(step).like(step)] : []))

@@ -5,7 +5,7 @@ import { faults as newFaults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { checkStatisticsFiles } from '../steps/merge/statistics.js'
 import type { PlanContext } from '../steps/types.js'
-import type { TokenizerFiles } from '../tokenizers/types.js'
+import { CLOSED, type Tokenizers } from '../tokenizers/opened.js'
 import { adaptersAmong } from './adapter/among.js'
 import { applyAdapters } from './adapter/apply.js'
 import { planDigest } from './digest.js'
@@ -27,24 +27,15 @@ import type { Plan } from './types.js'
 /** Warnings that terge skips for mergekit configurations: their authors rely on this behaviour. */
 const UNSAID = ['list-is-gradient', 'never-applies', 'tied-head']
 
-/** For recipes whose steps have no prompts. */
-function noIds(step: string): never {
-  throw new Error(`internal: the prompts of ${step} were not cut into tokens`)
-}
-
 /** What a plan needs besides the recipe and the headers, where the recipe asks for it. */
 export interface PlanInputs {
-  /** The `TOKENIZER_FILES` of every model in `tokenizersNeeded`. */
-  readonly files?: ReadonlyMap<string, TokenizerFiles>
+  /** From the `TOKENIZER_FILES` of every model in `tokenizersNeeded`. */
+  readonly tokenizers?: Tokenizers
   /** The recipe that this one is a part of; it decides which model's tensor names are used. */
   readonly whole?: Recipe | undefined
   readonly twins?: Twins
   /** Ranks that a survey of the tensors found. Without it, ranks by energy are upper bounds. */
   readonly rankOf?: PlanContext['rankOf'] | undefined
-  /** Of the models whose texts steps cut. */
-  readonly encoders?: PlanContext['encoders']
-  /** Tokens of prompts. */
-  readonly idsOf?: PlanContext['idsOf']
 }
 
 /**
@@ -57,8 +48,8 @@ export function planRecipe(
   stored: ReadonlyMap<string, Checkpoint>,
   given: PlanInputs = {},
 ): { plan?: Plan; diagnostics: readonly Diagnostic[] } {
-  const { files = new Map(), whole = recipe, twins = new Map(), encoders = new Map() } = given
-  const { rankOf = () => undefined, idsOf = noIds } = given
+  const { tokenizers = CLOSED, whole = recipe, twins = new Map(), rankOf = () => undefined } = given
+  const { files } = tokenizers
   const faults = newFaults(recipe.converted ? UNSAID : [])
   const failed = () => ({ diagnostics: faults.list })
   const laid = readLayouts(recipe, whole, stored, faults)
@@ -71,20 +62,13 @@ export function planRecipe(
   const split = new Set([...amendments].flatMap(([name, amendment]) => (amendment.split ? [name] : [])))
   const { adapters, wrong } = adaptersAmong(recipe, values, checkpoints, faults)
   const merged = mergedModels(recipe)
-  const vocabulary = planVocabulary(recipe, base, merged, values, checkpoints, files, faults)
+  const vocabulary = planVocabulary(recipe, base, merged, values, checkpoints, tokenizers, faults)
   const followed = vocabulary && followTokens(recipe, vocabulary, faults)
   for (const [name, value] of followed?.values ?? []) values.set(name, value)
   const template = chatTemplate(recipe, merged, files, faults)
   if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults)) return failed()
   const configOf = (name: string) => checkpoints.get(name)?.config
-  const planned = planSteps(
-    recipe,
-    values,
-    { adapters, wrong, rankOf, tokenizers: files, encoders, idsOf },
-    configOf,
-    { twins, split },
-    faults,
-  )
+  const planned = planSteps(recipe, values, { adapters, wrong, rankOf, tokenizers }, configOf, { twins, split }, faults)
   const context: OutputContext = {
     recipe,
     checkpoints,
@@ -97,7 +81,7 @@ export function planRecipe(
   const outputs = planOutputs(context, values, planned)
   const checks = planChecks(context, values, planned.lost)
   if (hasErrors(faults.list)) return failed()
-  if (!vocabulary) warnOfOtherTokens(recipe, outputs, modelOf, (from) => originOf(recipe, from), files, faults)
+  if (!vocabulary) warnOfOtherTokens(recipe, outputs, modelOf, (from) => originOf(recipe, from), tokenizers, faults)
   const { steps, analyses, scopes, factorings } = planned
   refuseAnalyses(recipe, analyses, faults)
   refuseSelections(recipe, analyses, outputs, faults)

@@ -27,11 +27,7 @@ export interface PlannedSteps {
 export function planSteps(
   recipe: Recipe,
   values: Map<string, Value>,
-  {
-    adapters,
-    wrong,
-    ...given
-  }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf' | 'tokenizers' | 'encoders' | 'idsOf'>,
+  { adapters, wrong, ...given }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf' | 'tokenizers'>,
   configOf: (model: string) => Config | undefined,
   complete: Parameters<typeof tiedValues>[4],
   faults: Faults,

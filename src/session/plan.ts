@@ -13,18 +13,16 @@ import { type Lock, lockPath } from '../lineage/lock.js'
 import { checkDraft } from '../plan/draft.js'
 import type { Twin, Twins } from '../plan/models/tied.js'
 import { type TwinCandidate, twinCandidates, twinsOf } from '../plan/models/twins.js'
-import { modelsOf, originOf } from '../plan/origins.js'
+import { cutBy, modelsOf } from '../plan/origins.js'
 import { planRecipe } from '../plan/plan.js'
 import { tokenizersNeeded } from '../plan/tokens/otherTokens.js'
 import { TOKENIZER_FILES } from '../plan/tokens/tokenizer.js'
 import type { Plan } from '../plan/types.js'
 import { type Loaded, type LoadOptions, loadRecipe } from '../recipe/load.js'
 import type { Recipe } from '../recipe/types.js'
-import { kindOf } from '../steps/index.js'
 import type { PlanContext } from '../steps/types.js'
 import type { InputState } from '../storage/local/inputStates.js'
-import { type Encoder, openEncoder } from '../tokenizers/encode.js'
-import { hasVocabulary } from '../tokenizers/read.js'
+import { CLOSED, openTokenizers, type Tokenizers } from '../tokenizers/opened.js'
 import { overlappingAddresses } from './checks/addresses.js'
 import { unsoundCopies } from './checks/copies.js'
 import { heapProblems } from './checks/heap.js'
@@ -34,7 +32,6 @@ import { differentTerms } from './history/records.js'
 import { type ImportOptions, importRecipe, loadKnowing } from './importing/mergekit.js'
 import { inputsOf, openedStates } from './opened/inputs.js'
 import { makeOpener, type OpenedModel, type OpenModel } from './opened/models.js'
-import { cutPrompts, idsIn } from './opened/prompts.js'
 import { lockDifferences, lockedAway, pinOf } from './proof/locking.js'
 import { signedInputs } from './proof/signedInputs.js'
 import { readSignedLock, trustOf, uncheckedLock } from './proof/signedLock.js'
@@ -43,7 +40,6 @@ import { type NamedRecipe, namedRecipe, type RecipeSource } from './recipe.js'
 import { searchProblems } from './search/space.js'
 
 type RankOf = PlanContext['rankOf']
-type Encoders = PlanContext['encoders']
 
 /** How to read a recipe, and which versions of its models to use. */
 export interface PlanOptions extends LoadOptions {
@@ -73,10 +69,8 @@ export interface OpenedRecipe {
   readonly models: ReadonlyMap<string, OpenedModel>
   /** Stored tensors that are equal to an embedding. */
   readonly twins: Twins
-  /** Texts of tokenizer files by model, if the recipe needs them. */
-  readonly tokenizers: ReadonlyMap<string, Readonly<Record<string, string>>>
-  /** The ids of the tokens of prompts, by step and prompt. */
-  readonly prompts: ReadonlyMap<string, ReadonlyMap<string, readonly number[]>>
+  /** Tokenizers of models, if the recipe needs them. */
+  readonly tokenizers: Tokenizers
   /** The lock that inputs of a run must match. */
   readonly lock?: Lock
   /** Who must have signed the models. */
@@ -241,15 +235,11 @@ async function openModels(
   if (lock) for (const [name, model] of models) diagnostics.push(...(await lockDifferences(lock, recipe, name, model)))
   if (lock) diagnostics.push(...lockedAway(lock, recipe))
   const right = !hasErrors(diagnostics)
-  const { prompts, diagnostics: uncut } = right
-    ? await cutPrompts(recipe, checkpointsOf(models))
-    : { prompts: new Map(), diagnostics: [] }
-  diagnostics.push(...uncut)
-  const tokenizers = right ? await tokenizersOf(recipe, checkpointsOf(models)) : new Map()
+  const tokenizers = right ? await tokenizersOf(recipe, checkpointsOf(models)) : CLOSED
   const twins = right ? await tiedContent(recipe, checkpointsOf(models)) : new Map()
   const { states, wait } = await openedStates([...checkpointsOf(models).values()], started)
   return {
-    opened: { recipe, models, tokenizers, prompts, twins, states, diagnostics, ...(lock ? { lock } : {}) },
+    opened: { recipe, models, tokenizers, twins, states, diagnostics, ...(lock ? { lock } : {}) },
     wait,
   }
 }
@@ -259,18 +249,14 @@ const checkpointsOf = (models: ReadonlyMap<string, OpenedModel>): Map<string, Ch
 
 /** The plan and the paths of its files; absent if there are errors. */
 async function planWhole(
-  { recipe, models, tokenizers, prompts, twins, states, diagnostics }: OpenedRecipe,
+  { recipe, models, tokenizers, twins, states, diagnostics }: OpenedRecipe,
   rankOf?: RankOf,
 ): Promise<{ plan?: Plan; bindings?: Bindings; diagnostics: readonly Diagnostic[] }> {
   const checkpoints = checkpointsOf(models)
   if (hasErrors(diagnostics)) return { diagnostics: [...diagnostics, ...checkDraft(recipe, checkpoints, () => false)] }
   const large = heapProblems(recipe, checkpoints)
   if (large.length > 0) return { diagnostics: [...diagnostics, ...large] }
-  const encoders = await encodersOf(recipe, tokenizers)
-  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, {
-    ...{ files: tokenizers, twins, rankOf, encoders },
-    idsOf: idsIn(prompts),
-  })
+  const { plan, diagnostics: found } = planRecipe(recipe, checkpoints, { tokenizers, twins, rankOf })
   if (!plan) return { diagnostics: [...diagnostics, ...found] }
   const used = plan.models.map(({ name }) => checkpoints.get(name)!)
   const licensed = plan.models.filter(({ name }) => (recipe.models.get(name)?.companion ?? 'lora') === 'lora')
@@ -312,11 +298,8 @@ async function tiedContent(recipe: Recipe, checkpoints: ReadonlyMap<string, Chec
   return twinsOf(same)
 }
 
-/** Texts of the tokenizers that planning needs. Equal texts are kept once. */
-async function tokenizersOf(
-  recipe: Recipe,
-  checkpoints: ReadonlyMap<string, Checkpoint>,
-): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
+/** The tokenizers that planning needs. Equal texts are kept once. */
+async function tokenizersOf(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): Promise<Tokenizers> {
   const held = new Map<string, string>()
   const once = (text: string): string => {
     const before = held.get(text) ?? text
@@ -328,26 +311,7 @@ async function tokenizersOf(
     const texts = Object.entries(await readSidecars(checkpoints.get(name)!, TOKENIZER_FILES))
     read.set(name, Object.fromEntries(texts.map(([file, text]) => [file, once(text)])))
   }
-  return read
-}
-
-/** What cuts texts as the tokenizers of these models do, or why that is not possible. */
-async function encodersOf(recipe: Recipe, tokenizers: OpenedRecipe['tokenizers']): Promise<Encoders> {
-  const names = recipe.steps.flatMap((step) => kindOf(step).cuts?.(step) ?? [])
-  const origins = [...new Set(names.map((name) => originOf(recipe, name)))]
-  const opened = await Promise.all(
-    origins.map(async (name): Promise<(readonly [string, Encoder | Fault])[]> => {
-      const texts = tokenizers.get(name) ?? {}
-      if (!hasVocabulary(texts)) return []
-      try {
-        return [[name, await openEncoder(texts, name)]]
-      } catch (error) {
-        if (!(error instanceof Fault)) throw error
-        return [[name, error]]
-      }
-    }),
-  )
-  return new Map(opened.flat())
+  return openTokenizers(read, cutBy(recipe).length > 0)
 }
 
 /** Checks local models although the recipe's text has errors, so that all errors are reported together. */

@@ -3,7 +3,7 @@
  * through `kindOf` in the registry, and does not know which kinds exist.
  */
 import type { AdapterContent } from '../adapters/types.js'
-import type { Diagnostic, Fault } from '../core/diagnostics.js'
+import type { Diagnostic } from '../core/diagnostics.js'
 import type { Read } from '../core/json/shape.js'
 import type { ScopeBook } from '../expr/scopes.js'
 import type { PatternCount, PlanFactoring } from '../expr/types.js'
@@ -24,8 +24,7 @@ import type {
   StepCommon,
 } from '../language/types.js'
 import type { Config } from '../networks/layerCounts.js'
-import type { Encoder } from '../tokenizers/encode.js'
-import type { TokenizerFiles } from '../tokenizers/types.js'
+import type { Tokenizers } from '../tokenizers/opened.js'
 import type { AnalysisCommon, AnalysisKind, Lines } from './analysis.js'
 import type { Factored } from './shared/factored.js'
 
@@ -76,8 +75,8 @@ export interface StepKind<
   readonly sharesNames?: true
   /** A model whose vocabulary the result gets. It is read with its own tensor names and its tokenizer. */
   readonly donor?: (step: S) => string
-  /** Models and steps whose tokenizers cut texts while it is planned. */
-  readonly cuts?: (step: S) => readonly string[]
+  /** The model or step whose tokenizer cuts texts into tokens while the step is planned. */
+  readonly cuts?: (step: S) => string | undefined
   /** The lineage treats the result as the first model that the step uses. */
   readonly keepsShares?: true
   /** If other steps can't use the result as a model: what it is, and what to do instead. */
@@ -94,8 +93,6 @@ export interface StepKind<
   readonly files?: (step: S, models: ReadonlyMap<string, ModelSource>) => readonly string[]
   /** Its patterns, and the base whose tensor names they match. */
   readonly patterns?: (step: S) => StepPatterns
-  /** Texts that the tokenizer of a model or step cuts into tokens before planning. */
-  readonly prompts?: (step: S) => { readonly model: string; readonly texts: readonly string[] } | undefined
   /** Its own command, which runs on the results. */
   readonly evaluate?: (step: S) => Evaluate | undefined
   /** How to check its result with a command. */
@@ -240,15 +237,11 @@ export interface PlanContext {
   readonly factorings: PlanFactoring[]
   /** The rank of a factoring that an earlier look at the tensors found; undefined if there was none. */
   readonly rankOf: (step: string, tensor: string) => number | undefined
-  /** The ids of the tokens of a step's prompt, with the start of a text before it. */
-  readonly idsOf: (step: string, prompt: string) => readonly number[]
   /** The recipe's models that are adapters and that a step uses. */
   readonly adapters: ReadonlyMap<string, ReadAdapter>
   readonly analyses: AnalysisCommon[]
-  /** Texts of tokenizer files, of models whose vocabulary a step needs. */
-  readonly tokenizers: ReadonlyMap<string, TokenizerFiles>
-  /** What cuts texts, by model that `cuts` of a step names; or why that is not possible. */
-  readonly encoders: ReadonlyMap<string, Encoder | Fault>
+  /** Of models whose vocabulary a step needs, or whose tokenizer cuts its texts. */
+  readonly tokenizers: Tokenizers
   readonly faults: Faults
 }
 

@@ -1,7 +1,6 @@
 /** A tokenizer's document as the libraries in Rust and JavaScript read it alike, or why there is none. */
 import { isObject } from '../core/json/text.js'
-import { readObject } from './read.js'
-import type { Tokenizer } from './types.js'
+import type { Tokenizer, TokenizerSettings } from './types.js'
 
 type Json = Readonly<Record<string, unknown>>
 type Refuse = (what: string) => never
@@ -25,15 +24,14 @@ export interface Encodable {
   readonly traits: Traits
 }
 
-/** `tokenizer` has a document. */
-export function encodable(tokenizer: Tokenizer, refuse: Refuse): Encodable {
-  const { normalizer, pre_tokenizer: cutter, model } = readObject(tokenizer.document!, 'tokenizer.json')
+export function encodable(tokenizer: Tokenizer, settings: TokenizerSettings, refuse: Refuse): Encodable {
+  const { normalizer, pre_tokenizer: cutter, model } = settings
   const normalizers = listed(normalizer, 'normalizers')
   const cutters = listed(cutter, 'pretokenizers')
   for (const part of normalizers) checkNormalizer(part, refuse)
   const cuts = cutters.map((part) => cutterOf(part, refuse))
   const types = normalizers.map(typeOf)
-  const read = modelOf(tokenizer, isObject(model) ? model : {}, cutters, refuse)
+  const read = modelOf(tokenizer, model, cutters, refuse)
   const sequence = (type: string, parts: readonly Json[]) =>
     parts.length === 0 ? null : { type: 'Sequence', [type]: parts }
   return {
@@ -153,7 +151,10 @@ function modelOf(
       if (model.byte_fallback === true) refuse('its Unigram writes unknown characters as bytes')
       if (typeof id !== 'number' || !(id in scores!)) refuse('its Unigram has no unknown token')
       if (!pieces.has('▁') || typeOf(cutters.at(-1) ?? {}) !== 'Metaspace') refuse('its Unigram does not cut at words')
-      return { model: { type: 'Unigram', vocab: model.vocab, unk_id: id }, fuses: false, unknownId: id }
+      const byId = new Map([...pieces].map(([piece, id]) => [id, piece]))
+      // Of equal pieces, only the last has its text; the library needs a text for each.
+      const list = scores!.map((score, id) => [byId.get(id) ?? '', score])
+      return { model: { type: 'Unigram', vocab: list, unk_id: id }, fuses: false, unknownId: id }
     }
     default:
       return refuse(`it is of type ${kind}`)

@@ -6,8 +6,8 @@ import { runInNewContext } from 'node:vm'
 import { fault } from '../core/diagnostics.js'
 import { isObject } from '../core/json/text.js'
 import { encodable, type Traits } from './encodable.js'
-import { readObject, readTokenizer } from './read.js'
-import type { Tokenizer, TokenizerFiles } from './types.js'
+import { readObject } from './read.js'
+import type { AddedToken, Tokenizer, TokenizerFiles } from './types.js'
 import { cutUnigram } from './unigram.js'
 
 /** A prompt is short; a piece of a vocabulary is shorter. In UTF-16 units. */
@@ -26,26 +26,31 @@ export interface Encoder {
   ids(texts: readonly string[]): readonly (readonly number[])[]
 }
 
+/** The library that cuts texts. It is loaded only for recipes that need it. */
+export type Library = typeof import('@huggingface/tokenizers')['Tokenizer']
+
+export const loadLibrary = async (): Promise<Library> => (await import('@huggingface/tokenizers')).Tokenizer
+
 /**
- * What cuts texts as the tokenizer in `files` does, which needs its tokenizer.json. `shown`: the model's name. Error: `bad-tokenizer`.
+ * What cuts texts as a tokenizer does, which needs its tokenizer.json. `files`: the files that it was read from. `shown`: the
+ * model's name. Error: `bad-tokenizer`.
  */
-export async function openEncoder(files: TokenizerFiles, shown: string): Promise<Encoder> {
-  const tokenizer = readTokenizer(files, shown)
+export function openEncoder(tokenizer: Tokenizer, files: TokenizerFiles, shown: string, Library: Library): Encoder {
+  const { settings } = tokenizer
   const refuse = (what: string, hint: string): never => {
     throw fault('bad-tokenizer', `${shown}: ${what}`, hint)
   }
-  if (tokenizer.document === undefined)
+  if (!settings)
     return refuse(
       'texts are cut into tokens only with a tokenizer.json, which it lacks',
       'save its tokenizer.json: AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…)',
     )
-  const { document, traits } = encodable(tokenizer, (what) =>
+  const { document, traits } = encodable(tokenizer, settings, (what) =>
     refuse(
       `terge cannot cut texts with this tokenizer: ${what}`,
       'use ids from another tool, or a model with another tokenizer',
     ),
   )
-  const { Tokenizer: Library } = await import('@huggingface/tokenizers')
   const library = limited(() => new Library(document, {}), refuse)
   if (library.model && tokenizer.scores) Object.assign(library.model, { tokenize: cutUnigram(...scoresOf(tokenizer)) })
   const idsOf = (tokens: readonly string[], text: string): readonly number[] =>
@@ -55,12 +60,13 @@ export async function openEncoder(files: TokenizerFiles, shown: string): Promise
         return refuse(`the text ${quoted(text)} has characters that the vocabulary lacks`, 'change the text')
       return id
     })
+  const local = tokenizer.added.filter(({ flags }) => countsInPlaces(flags, traits))
   return {
     tokenizer,
     start: startOf(files, shown),
     ids(texts) {
       for (const text of texts) {
-        const reason = unclear(text, tokenizer, traits)
+        const reason = unclear(text, local, traits)
         if (reason !== undefined) refuse(`the text ${quoted(text)} ${reason}`, 'change the text')
       }
       const cut = limited(() => texts.map((text) => library.tokenize(text)), refuse)
@@ -114,8 +120,12 @@ function startOf(files: TokenizerFiles, shown: string): string {
 
 const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)
 
+/** Whether an added token counts only in some places of a text. */
+const countsInPlaces = (flags: AddedToken['flags'], { marksFirst, normalizes }: Traits): boolean =>
+  flags.single_word === true || (marksFirst && flags.normalized === true && normalizes)
+
 /** Why two libraries could cut a text differently; undefined if they agree. */
-function unclear(text: string, { added }: Tokenizer, traits: Traits): string | undefined {
+function unclear(text: string, local: readonly AddedToken[], traits: Traits): string | undefined {
   if (text.length > LONGEST_TEXT) return `has more than ${LONGEST_TEXT} characters`
   if (/\p{Cs}/u.test(text)) return 'is not valid Unicode'
   const odd = /\uFEFF|\u0085|[\u1AC0-\u1AFF]|[\u{1F8B0}-\u{1F8FF}]|\p{Cn}/u.exec(text)?.[0]
@@ -123,10 +133,7 @@ function unclear(text: string, { added }: Tokenizer, traits: Traits): string | u
     return `has ${point(odd)}, a character of which libraries do not agree whether it is a space or a letter`
   const changed = traits.lowers ? /[Σİ]|[\u{20000}-\u{3FFFF}]/u.exec(text)?.[0] : undefined
   if (changed !== undefined) return `has ${point(changed)}, which libraries do not write alike in small letters`
-  const found = added.find(
-    ({ content, flags }) =>
-      (flags.single_word || (traits.marksFirst && flags.normalized && traits.normalizes)) && text.includes(content),
-  )
+  const found = local.find(({ content }) => text.includes(content))
   return found && `has the added token ${quoted(found.content)}, which counts there only in some places`
 }
 

@@ -51,10 +51,9 @@ export function keyedTokens(tokenizer: Tokenizer, files: TokenizerFiles, shown: 
 }
 
 /** The mark of a word's start. The settings of the tokenizer decide, not the name of its class. */
-export function wordMark({ kind, document, lines, kept }: Tokenizer): string {
-  if (document === undefined)
-    return kind === 'BPE' && kept === undefined && lines === undefined ? BYTE_LEVEL : METASPACE
-  const { pre_tokenizer: splitter, decoder, normalizer } = readObject(document, 'tokenizer.json')
+export function wordMark({ kind, settings, lines, kept }: Tokenizer): string {
+  if (!settings) return kind === 'BPE' && kept === undefined && lines === undefined ? BYTE_LEVEL : METASPACE
+  const { pre_tokenizer: splitter, decoder, normalizer } = settings
   const parts = [splitter, decoder, normalizer].flatMap(partsOf)
   if (parts.some(({ type }) => type === 'ByteLevel')) return BYTE_LEVEL
   const space = parts.find(({ type }) => type === 'Metaspace')?.replacement

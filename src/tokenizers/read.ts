@@ -4,7 +4,7 @@ import { isObject, parseJson } from '../core/json/text.js'
 import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../storage/lfs.js'
 import { loadedIds } from './loaded.js'
 import { readSentencePieces } from './sentencepiece.js'
-import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind } from './types.js'
+import type { AddedToken, Tokenizer, TokenizerFiles, TokenizerKind, TokenizerSettings } from './types.js'
 
 /** The largest vocabularies have 262,144 tokens. */
 const MOST_TOKENS = 4e6
@@ -33,16 +33,16 @@ export const hasVocabulary = (files: TokenizerFiles): boolean => VOCABULARY_FILE
  * Reads a vocabulary from `tokenizer.json` (BPE, WordPiece, WordLevel, Unigram); else from `vocab.json` with
  * `merges.txt`, `vocab.txt` (WordPiece) or a SentencePiece model, each with `added_tokens.json` and the added tokens of
  * `tokenizer_config.json`. The files are untrusted: ids and sizes are checked before anything is built from them.
- * Error: `bad-tokenizer`, with `shown` as the model's name.
+ * `known`: documents that were read before; new ones are added. Error: `bad-tokenizer`, with `shown` as the model's name.
  */
-export function readTokenizer(files: TokenizerFiles, shown: string): Tokenizer {
+export function readTokenizer(files: TokenizerFiles, shown: string, known: Documents = new Map()): Tokenizer {
   const name = VOCABULARY_FILES.find((name) => name in files)
   if (name === undefined) throw bad(shown, 'it has no vocabulary file')
   const text = files[name]!
   if (isLfsPointer(text)) throw fault('bad-tokenizer', `${shown}: ${name}: ${LFS_POINTER}`, LFS_HINT)
   switch (name) {
     case 'tokenizer.json':
-      return fromDocument(text, files, shown)
+      return fromDocument(text, files, shown, known)
     case 'vocab.json':
       return fromVocab(text, files, shown)
     case 'vocab.txt':
@@ -67,8 +67,30 @@ export function readObject(text: string, shown: string): Json {
 const bad = (shown: string, what: string) =>
   fault('bad-tokenizer', `${shown}: ${what}`, 'correct the file, or name another tokenizer')
 
-function fromDocument(text: string, files: TokenizerFiles, name: string): Tokenizer {
-  const shown = `${name}: tokenizer.json`
+/** A tokenizer.json as it was read, whatever the files next to it say. */
+interface Document extends Pick<Tokenizer, 'kind' | 'pieces' | 'scores' | 'prefix' | 'merges'> {
+  readonly document: string
+  readonly settings: TokenizerSettings
+  readonly listed: readonly AddedToken[]
+  readonly strings: readonly string[]
+}
+
+/** By text. A large document takes most of a second. */
+export type Documents = Map<string, Document>
+
+function fromDocument(text: string, files: TokenizerFiles, name: string, known: Documents): Tokenizer {
+  const before = known.get(text)
+  const { listed, strings, ...read } = before ?? readDocument(text, `${name}: tokenizer.json`)
+  if (!before) known.set(text, { listed, strings, ...read })
+  const named = namedIn(files, name)
+  return finish({ ...read, mentioned: new Set([...strings, ...named.map(({ content }) => content)]) }, [
+    ...listed,
+    ...addedOf(files, name),
+    ...named,
+  ])
+}
+
+function readDocument(text: string, shown: string): Document {
   const document = readObject(text, shown)
   const { model } = document
   if (!isObject(model)) throw bad(shown, 'it has no model')
@@ -79,18 +101,18 @@ function fromDocument(text: string, files: TokenizerFiles, name: string): Tokeni
   const pieces = kind === 'Unigram' ? readPieces(model.vocab, scores, shown) : readIds(model.vocab, shown)
   const { vocab: _vocab, merges: _merges, ...rest } = model
   const { added_tokens: _added, model: _model, ...around } = document
-  return finish(
-    {
-      kind,
-      pieces,
-      ...(kind === 'Unigram' ? { scores } : {}),
-      ...(typeof model.continuing_subword_prefix === 'string' ? { prefix: model.continuing_subword_prefix } : {}),
-      merges: kind === 'BPE' ? readMerges(model.merges, shown) : [],
-      document: text,
-      mentioned: new Set([...stringsIn([rest, around]), ...namedIn(files, name).map(({ content }) => content)]),
-    },
-    [...readAdded(document.added_tokens, shown), ...addedOf(files, name), ...namedIn(files, name)],
-  )
+  const { normalizer, pre_tokenizer, post_processor, decoder } = document
+  return {
+    kind,
+    pieces,
+    ...(kind === 'Unigram' ? { scores } : {}),
+    ...(typeof model.continuing_subword_prefix === 'string' ? { prefix: model.continuing_subword_prefix } : {}),
+    merges: kind === 'BPE' ? readMerges(model.merges, shown) : [],
+    document: text,
+    settings: { model: rest, normalizer, pre_tokenizer, post_processor, decoder },
+    listed: readAdded(document.added_tokens, shown),
+    strings: stringsIn([rest, around]),
+  }
 }
 
 /** The kind of a model. Older files have no `type`. */

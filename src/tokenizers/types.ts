@@ -37,6 +37,17 @@ export interface Tokenizer {
   readonly kept?: string
   /** The text of tokenizer.json. Absent if the vocabulary comes from other files. */
   readonly document?: string
+  /** The rest of tokenizer.json: everything but its tokens and merges. */
+  readonly settings?: TokenizerSettings
+}
+
+export interface TokenizerSettings {
+  /** The model without its vocabulary and merges. */
+  readonly model: Readonly<Record<string, unknown>>
+  readonly normalizer?: unknown
+  readonly pre_tokenizer?: unknown
+  readonly post_processor?: unknown
+  readonly decoder?: unknown
 }
 
 /** The texts of a model's small files, by name. */

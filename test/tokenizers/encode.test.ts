@@ -2,10 +2,13 @@
 import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Encoder, openEncoder } from '../../src/tokenizers/encode.js'
+import type { Encoder } from '../../src/tokenizers/encode.js'
+import { openTokenizers } from '../../src/tokenizers/opened.js'
 
 const text = (name: string): string => readFileSync(`test/fixtures/${name}`, 'utf8')
-const open = (document: string): Promise<Encoder> => openEncoder({ 'tokenizer.json': document }, 'm')
+const openAll = async (files: Record<string, string>): Promise<Encoder> =>
+  (await openTokenizers(new Map([['m', files]]), true)).encoder('m')!
+const open = (document: string): Promise<Encoder> => openAll({ 'tokenizer.json': document })
 const thrown = async (work: () => unknown): Promise<Error> => {
   try {
     await work()
@@ -71,7 +74,7 @@ test('texts that libraries cut differently are refused', async () => {
 })
 
 test('a model without tokenizer.json is refused', async () => {
-  const { message } = await thrown(() => openEncoder({ 'vocab.txt': 'a\nb\n' }, 'm'))
+  const { message } = await thrown(() => openAll({ 'vocab.txt': 'a\nb\n' }))
   assert.match(message, /only with a tokenizer.json/)
 })
 

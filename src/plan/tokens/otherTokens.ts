@@ -11,10 +11,11 @@ import { leavesOf } from '../../expr/cost.js'
 import type { Faults } from '../../language/faults.js'
 import { hasRows } from '../../networks/tied.js'
 import type { Recipe } from '../../recipe/types.js'
-import { hasVocabulary, readTokenizer, VOCABULARY_FILES } from '../../tokenizers/read.js'
+import type { Tokenizers } from '../../tokenizers/opened.js'
+import { VOCABULARY_FILES } from '../../tokenizers/read.js'
 import type { TokenizerFiles } from '../../tokenizers/types.js'
 import { mainStored } from '../../views/stored.js'
-import { donorsOf } from '../origins.js'
+import { cutBy, donorsOf } from '../origins.js'
 import type { PlanOutput } from '../types.js'
 
 /** The number of rows that a warning shows. */
@@ -47,7 +48,7 @@ export function warnOfOtherTokens(
   outputs: readonly PlanOutput[],
   modelOf: (file: number) => string,
   originOf: (from: string) => string,
-  files: ReadonlyMap<string, TokenizerFiles>,
+  tokenizers: Tokenizers,
   faults: Faults,
 ): void {
   const donors = new Set(donorsOf(recipe))
@@ -66,7 +67,7 @@ export function warnOfOtherTokens(
       for (const other of models)
         if (other !== base) pairs.set(JSON.stringify([base, other]), { base, other, tensor: name, rows })
     }
-  const read = vocabularies(files)
+  const read = vocabularies(tokenizers)
   for (const { base, other, tensor, rows } of pairs.values()) {
     const [own, theirs] = [read(base), read(other)]
     if (!own || !theirs || own === theirs) continue
@@ -87,16 +88,16 @@ export function warnOfOtherTokens(
  * Looks up a model's token ids. Equal sets of files are read once. Undefined if the model has no vocabulary or it
  * cannot be read.
  */
-function vocabularies(files: ReadonlyMap<string, TokenizerFiles>) {
+function vocabularies({ files, of }: Tokenizers) {
   const known: { texts: TokenizerFiles; ids: ReadonlyMap<string, number> | undefined }[] = []
   return (model: string): ReadonlyMap<string, number> | undefined => {
     const texts = files.get(model)
-    if (!texts || !hasVocabulary(texts)) return undefined
+    if (!texts) return undefined
     const before = known.find(({ texts: other }) => DECIDING.every((name) => texts[name] === other[name]))
     if (before) return before.ids
     let ids: ReadonlyMap<string, number> | undefined
     try {
-      ids = readTokenizer(texts, model).ids
+      ids = of(model)?.ids
     } catch (error) {
       if (!(error instanceof Fault)) throw error
     }
@@ -129,7 +130,8 @@ function differing(
 /** The models whose tokenizer files planning reads. */
 export function tokenizersNeeded(recipe: Recipe, checkpoints: ReadonlyMap<string, Checkpoint>): readonly string[] {
   const { tokenizer, chatTemplate } = recipe
-  return tokenizer !== undefined || chatTemplate !== undefined || donorsOf(recipe).length > 0
-    ? [...checkpoints.keys()]
-    : comparedModels(recipe, checkpoints)
+  if (tokenizer !== undefined || chatTemplate !== undefined || donorsOf(recipe).length > 0)
+    return [...checkpoints.keys()]
+  const cut = cutBy(recipe).filter((name) => checkpoints.has(name))
+  return [...new Set([...comparedModels(recipe, checkpoints), ...cut])]
 }

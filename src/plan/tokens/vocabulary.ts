@@ -6,8 +6,8 @@ import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import { type TokenRows, tokenRowsOf } from '../../networks/tokenRows.js'
 import type { Recipe, TokenizerChoice } from '../../recipe/types.js'
-import { hasVocabulary, readTokenizer } from '../../tokenizers/read.js'
-import type { Tokenizer, TokenizerFiles } from '../../tokenizers/types.js'
+import type { Tokenizers } from '../../tokenizers/opened.js'
+import type { Tokenizer } from '../../tokenizers/types.js'
 import { unite, withAdded, withinRows } from '../../tokenizers/union.js'
 import { tokenizerTexts } from '../../tokenizers/write.js'
 
@@ -45,7 +45,7 @@ export function planVocabulary(
   merged: readonly string[],
   values: ReadonlyMap<string, Value>,
   checkpoints: ReadonlyMap<string, Checkpoint>,
-  files: ReadonlyMap<string, TokenizerFiles>,
+  opened: Tokenizers,
   faults: Faults,
 ): Vocabulary | undefined {
   const choice = recipe.tokenizer
@@ -57,10 +57,9 @@ export function planVocabulary(
   const order = [...new Set([base, ...merged, first, ...named.map((name) => (name === 'base' ? base : name))])]
   const tokenizers = new Map<string, Tokenizer>()
   for (const name of order) {
-    const texts = files.get(name) ?? {}
-    if (!hasVocabulary(texts)) continue
     try {
-      tokenizers.set(name, readTokenizer(texts, name))
+      const tokenizer = opened.of(name)
+      if (tokenizer) tokenizers.set(name, tokenizer)
     } catch (error) {
       if (!(error instanceof Fault)) throw error
       for (const { code, message, hint } of error.diagnostics) faults.error(code, message, place, hint)

@@ -68,13 +68,7 @@ export const moe: StepKind<MoeStep, MoeAnalysis, MoeFound, MoeSaid> = {
     named: (step, [statistics]) => ('statistics' in step && statistics ? { ...step, statistics } : step),
   },
   files: (step) => ('statistics' in step && step.statistics ? [step.statistics.file] : []),
-  prompts: (step) =>
-    'gate' in step && step.gate === 'embedding'
-      ? {
-          model: step.base,
-          texts: expertsOf(step).flatMap(({ prompts, negative }) => [...prompts, ...negative]),
-        }
-      : undefined,
+  cuts: (step) => ('gate' in step && step.gate === 'embedding' ? step.base : undefined),
   plan: planMoe,
   analysis,
   says: said,

@@ -3,10 +3,11 @@ import { quote } from '../../core/suggest.js'
 import type { ValueTensor } from '../../expr/values.js'
 import { EMBEDDING } from '../../networks/tied.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
+import { cutTexts } from '../shared/texts.js'
 import type { PlanContext } from '../types.js'
 import type { Architecture } from './architectures.js'
 import { isMatrix, refusing } from './refuse.js'
-import { expertsOf, type MixStep, type MoeAnalysis, type RowSource, tensorsOf } from './types.js'
+import { type MixStep, type MoeAnalysis, type RowSource, tensorsOf } from './types.js'
 import { constantOf, type Making, randomRows } from './weights.js'
 
 type Routers = NonNullable<MoeAnalysis['routers']>
@@ -26,7 +27,7 @@ export function planRouters(
   const rows = random ? [] : rowsOf(step, making, context)
   if (!rows) return 'refused'
   const found: Routers['tensors'][number][] = []
-  const embedding = step.gate === 'embedding' ? embeddingOf(step, making, context) : undefined
+  const embedding = step.gate === 'embedding' ? embeddingOf(step, making, rows, context) : undefined
   if (embedding === 'refused') return 'refused'
   const inputs = [...(embedding ? [embedding] : []), ...tensorsOf(rows)].map(({ expr }) => expr)
   const add = (layer: number, name: string, from: number, to: number, who: string, zero: boolean): void => {
@@ -66,10 +67,14 @@ export function planRouters(
 function rowsOf(step: MixStep, making: Making, context: PlanContext): RowSource[] | undefined {
   const shared = step.shared?.zeroGate ? undefined : step.shared
   if (step.gate === 'statistics') return meansOf(step, making, context)
-  const rows = [...step.experts, ...(shared && shared.prompts.length > 0 ? [shared] : [])].map((one): RowSource => {
-    const ids = (texts: readonly string[]) => texts.map((text) => context.idsOf(step.name, text))
-    return { kind: 'tokens', positive: ids(one.prompts), negative: ids(one.negative) }
-  })
+  const listed = [...step.experts, ...(shared && shared.prompts.length > 0 ? [shared] : [])]
+  const texts = listed.flatMap(({ prompts, negative }) => [...prompts, ...negative])
+  const cut = cutTexts(context, step, step.base, texts)
+  if (!cut) return undefined
+  const ids = (texts: readonly string[]) => texts.map((text) => cut.get(text)!)
+  const rows = listed.map(
+    (one): RowSource => ({ kind: 'tokens', positive: ids(one.prompts), negative: ids(one.negative) }),
+  )
   return [...rows, ...(rows.length > step.experts.length || !step.shared ? [] : [{ kind: 'zero' as const }])]
 }
 
@@ -117,7 +122,7 @@ function meansOf(step: MixStep, { base: { layers, hidden } }: Making, context: P
   return count > step.experts.length || !step.shared ? rows : [...rows, { kind: 'zero' }]
 }
 
-function embeddingOf(step: MixStep, { base: { hidden } }: Making, context: PlanContext) {
+function embeddingOf(step: MixStep, { base: { hidden } }: Making, rows: readonly RowSource[], context: PlanContext) {
   const { recipe, values } = context
   const base = values.get(step.base)!
   const refuse = refusing(context, step.at)
@@ -125,9 +130,7 @@ function embeddingOf(step: MixStep, { base: { hidden } }: Making, context: PlanC
     ([name, { shape }]) => EMBEDDING.test(name) && shape.length === 2 && shape[1] === hidden,
   )
   const [found] = all
-  const ids = expertsOf(step).flatMap(({ prompts, negative }) =>
-    [...prompts, ...negative].flatMap((text) => context.idsOf(step.name, text)),
-  )
+  const ids = rows.flatMap((row) => (row.kind === 'tokens' ? [...row.positive, ...row.negative].flat() : []))
   if (!found || all.length > 1)
     refuse(`${quote(step.base)} has no single embedding`, 'write gate: statistics or random')
   else if (recipe.tokenizer !== undefined || base.vocabulary)

@@ -59,7 +59,7 @@ export const transplant: StepKind<TransplantStep, TransplantAnalysis, Transplant
   uses: ({ model, donor }) => [...new Set([model, donor])],
   like: ({ model }) => model,
   donor: ({ donor }) => donor,
-  cuts: ({ missing, model }) => (missing === 'subword' ? [model] : []),
+  cuts: ({ missing, model }) => (missing === 'subword' ? model : undefined),
   keepsShares: true,
   plan: (step, context) => ({ value: planTransplant(step, context) }),
   analysis,

@@ -4,6 +4,7 @@ import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import type { Encoder } from '../../tokenizers/encode.js'
 import { type KeyedToken, wordMark } from '../../tokenizers/keys.js'
+import { withEncoder } from '../shared/texts.js'
 import type { PlanContext } from '../types.js'
 import type { Side } from './match.js'
 import type { TransplantStep } from './types.js'
@@ -17,24 +18,14 @@ const BATCH = 1024
  */
 export function piecesOf(
   step: TransplantStep,
-  { recipe, encoders, faults }: PlanContext,
+  context: PlanContext,
   { name, rows }: Side,
   tokens: readonly KeyedToken[],
 ): readonly (readonly number[])[] | undefined {
+  const { recipe, faults } = context
   const place = recipe.placeOf(step.at)
-  const encoder = encoders.get(name)
-  if (!encoder) throw new Error(`internal: the tokenizer of ${name} was not opened`)
-  if (encoder instanceof Fault) {
-    for (const { code, message, hint } of encoder.diagnostics) faults.error(code, message, place, hint)
-    return undefined
-  }
-  const pieces: (readonly number[])[] = []
-  const adds = addsMark(encoder)
-  // A tokenizer that puts the mark of a word's start before every text would put it there twice.
-  const textOf = ({ word, token }: KeyedToken): string =>
-    word === undefined ? token : adds && word !== '' ? word : ` ${word}`
-  for (let from = 0; from < tokens.length; from += BATCH)
-    pieces.push(...cut(encoder, tokens.slice(from, from + BATCH).map(textOf)))
+  const pieces = withEncoder(context, step, step.model, (encoder) => (encoder ? cutAll(encoder, tokens) : []))
+  if (!pieces) return undefined
   const found = pieces.map((ids) => ids.filter((id) => id < rows))
   const lost = tokens.filter((_, at) => found[at]!.length === 0)
   if (lost.length > 0)
@@ -46,6 +37,17 @@ export function piecesOf(
       name,
     )
   return found
+}
+
+function cutAll(encoder: Encoder, tokens: readonly KeyedToken[]): (readonly number[])[] {
+  const pieces: (readonly number[])[] = []
+  const adds = addsMark(encoder)
+  // A tokenizer that puts the mark of a word's start before every text would put it there twice.
+  const textOf = ({ word, token }: KeyedToken): string =>
+    word === undefined ? token : adds && word !== '' ? word : ` ${word}`
+  for (let from = 0; from < tokens.length; from += BATCH)
+    pieces.push(...cut(encoder, tokens.slice(from, from + BATCH).map(textOf)))
+  return pieces
 }
 
 /** Whether the tokenizer begins a text without a space with the mark of a word's start. */

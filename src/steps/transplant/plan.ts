@@ -8,7 +8,6 @@ import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Config } from '../../networks/layerCounts.js'
 import { EMBEDDING, HEAD, headOf, tiesHead } from '../../networks/tied.js'
 import { type TokenRows, tokenRowsOf } from '../../networks/tokenRows.js'
-import { hasVocabulary, readTokenizer } from '../../tokenizers/read.js'
 import type { Tokenizer } from '../../tokenizers/types.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import { warnOfFloat32 } from '../shared/float32.js'
@@ -74,12 +73,6 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
   const { recipe, tokenizers, configOf, faults } = context
   const place = recipe.placeOf(step.at)
   const { origin, name } = value
-  const files = tokenizers.get(origin) ?? {}
-  if (!hasVocabulary(files)) {
-    const hint = 'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder'
-    faults.error('no-tokenizer', `the model ${quote(origin)} has no tokenizer`, place, hint)
-    return undefined
-  }
   const config = configOf(origin)
   const found = value.adapter ? undefined : tokenRowsOf(value, config)
   if (!found) {
@@ -95,7 +88,12 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
     return undefined
   }
   try {
-    return { ...found, name: origin, value, config, files, tokenizer: readTokenizer(files, origin) }
+    const tokenizer = tokenizers.of(origin)
+    if (tokenizer)
+      return { ...found, name: origin, value, config, files: tokenizers.files.get(origin) ?? {}, tokenizer }
+    const hint = 'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder'
+    faults.error('no-tokenizer', `the model ${quote(origin)} has no tokenizer`, place, hint)
+    return undefined
   } catch (error) {
     if (!(error instanceof Fault)) throw error
     for (const { code, message, hint } of error.diagnostics) faults.error(code, message, place, hint)

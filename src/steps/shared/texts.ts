@@ -1,0 +1,39 @@
+/** Texts of a step, cut into tokens while it is planned. */
+import { Fault } from '../../core/diagnostics.js'
+import type { StepCommon } from '../../language/types.js'
+import type { Encoder } from '../../tokenizers/encode.js'
+import type { PlanContext } from '../types.js'
+
+/** The ids of each text's tokens, after the start of a text. Undefined with errors at the step: `bad-tokenizer`. */
+export function cutTexts(
+  context: PlanContext,
+  step: StepCommon,
+  model: string,
+  texts: readonly string[],
+): ReadonlyMap<string, readonly number[]> | undefined {
+  const all = [...new Set(texts)]
+  return withEncoder(context, step, model, (encoder) => {
+    const ids = encoder?.ids(all.map((text) => encoder.start + text))
+    return new Map(all.map((text, at) => [text, ids?.[at] ?? []]))
+  })
+}
+
+/**
+ * What is made with the tokenizer of a model or step. There is none where models are not opened. Undefined with errors at the
+ * step: `bad-tokenizer`.
+ */
+export function withEncoder<T>(
+  { recipe, values, tokenizers, faults }: PlanContext,
+  { at }: StepCommon,
+  model: string,
+  make: (encoder: Encoder | undefined) => T,
+): T | undefined {
+  try {
+    return make(tokenizers.encoder(values.get(model)!.origin))
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error
+    for (const { code, message, hint } of error.diagnostics)
+      faults.error(code, message, recipe.placeOf(at, 'key'), hint)
+    return undefined
+  }
+}
