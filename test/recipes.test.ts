@@ -93,6 +93,19 @@ test('quickstart: aligned, the average reads as well as its parts', async () => 
   assert.ok(aligned!.accuracy! >= 0.975 && aligned!.loss! <= 0.09, JSON.stringify(aligned))
 })
 
+test('quickstart: a mixture has the MLPs of its experts, and a router of two rows in each layer', async () => {
+  const { outputs } = await made(path.join('quickstart', 'mixture.yml'))
+  const { lineage } = outputs[0]!
+  for (const layer of [0, 1, 2, 3]) {
+    for (const [expert, model] of ['python', 'c'].entries()) {
+      const { sources, reason } = lineage.tensors[`model.layers.${layer}.block_sparse_moe.experts.${expert}.w2.weight`]!
+      assert.equal([sources[0]!.model, sources[0]!.tensor], [model, `model.layers.${layer}.mlp.down_proj.weight`])
+      assert.is(reason, 'expert')
+    }
+    assert.equal(lineage.tensors[`model.layers.${layer}.block_sparse_moe.gate.weight`]!.shape, [2, 96])
+  }
+})
+
 test('quickstart: the same from a program', () =>
   inFolder(async (folder) => {
     const words = [path.join(recipes, 'quickstart/merge.mjs'), path.join(folder, 'out.safetensors')]

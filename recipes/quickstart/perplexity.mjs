@@ -1,5 +1,5 @@
 // How well does a language model predict Python and C?  node perplexity.mjs MODEL_FOLDER...
-// A small llama in plain JavaScript. The models read single characters; text/ holds a sample of each language.
+// A small llama or Mixtral in plain JavaScript. The models read single characters; text/ holds a sample of each language.
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
@@ -71,6 +71,18 @@ function rotate(x, position, width, theta) {
   return y
 }
 
+/** The MLPs that a token goes through, with their shares: of a Mixtral, the experts that its router scores highest. */
+function chosen({ num_local_experts: experts, num_experts_per_tok: count }, linear) {
+  if (experts === undefined) return [[1, 'mlp', 'gate_proj', 'up_proj', 'down_proj']]
+  const scores = [...linear('block_sparse_moe.gate')].slice(0, experts)
+  const best = [...scores.keys()].sort((a, b) => scores[b] - scores[a]).slice(0, count)
+  const total = sum(best.map((expert) => Math.exp(scores[expert])))
+  return best.map((expert) => {
+    const share = Math.exp(scores[expert]) / total
+    return [share, `block_sparse_moe.experts.${expert}`, 'w1', 'w3', 'w2']
+  })
+}
+
 /** The scores of the next token after each token. */
 function forward(model, config, tokens) {
   const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: groups } = config
@@ -100,9 +112,14 @@ function forward(model, config, tokens) {
       }
       add(x, linear('self_attn.o_proj', attention))
       const z = norm(`model.layers.${layer}.post_attention_layernorm.weight`, x)
-      const up = linear('mlp.up_proj', z)
-      const gated = linear('mlp.gate_proj', z).map((value, i) => (value / (1 + Math.exp(-value))) * up[i])
-      add(x, linear('mlp.down_proj', gated))
+      for (const [share, expert, gate, up, down] of chosen(config, (name) => linear(name, z))) {
+        const ups = linear(`${expert}.${up}`, z)
+        const gated = linear(`${expert}.${gate}`, z).map((value, i) => (value / (1 + Math.exp(-value))) * ups[i])
+        add(
+          x,
+          linear(`${expert}.${down}`, gated).map((value) => share * value),
+        )
+      }
     })
   }
   return stream.map((x) => multiply(model['lm_head.weight'], norm('model.norm.weight', x)))
