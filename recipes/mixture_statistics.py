@@ -1,7 +1,6 @@
 # Hidden states of the prompts of a mixture: python mixture_statistics.py RECIPE.yml OUT.safetensors [BASE]
 # RECIPE.yml: a terge recipe with a moe step, or a mergekit-moe configuration. BASE: the folder of the base, if it is not there.
-import os, sys
-import torch, yaml
+import os, sys, torch, yaml
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -11,6 +10,7 @@ base = sys.argv[3] if len(sys.argv) > 3 else config.get("models", {}).get(moe.ge
 base = base.get("path", base.get("hub")) if isinstance(base, dict) else base.removeprefix("hf:")
 near = os.path.join(os.path.dirname(sys.argv[1]), base)
 base = near if os.path.isdir(near) else base
+average = moe.get("gate_mode") == "hidden_avg"  # over all positions of a prompt, else the last one
 shared = moe.get("shared_experts") or [moe[key] for key in ["shared_expert"] if moe.get(key)]
 tokenizer = AutoTokenizer.from_pretrained(base)
 model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32).eval()
@@ -20,7 +20,8 @@ def mean(prompts):  # one prompt at a time needs no padding; hidden_states[l] is
     texts = [(tokenizer.bos_token or "") + prompt for prompt in prompts]
     ids = [tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids for text in texts]
     states = [model(one, output_hidden_states=True).hidden_states[:-1] for one in ids]
-    return torch.stack([torch.stack([layer[0, -1] for layer in one]) for one in states]).mean(0).contiguous()
+    picked = [torch.stack([layer[0].mean(0) if average else layer[0, -1] for layer in one]) for one in states]
+    return torch.stack(picked).mean(0).contiguous()
 
 found = {f"expert.{index}.{name}": mean(prompts)
          for index, expert in enumerate(moe["experts"] + shared)
