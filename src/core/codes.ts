@@ -145,6 +145,7 @@ export const ERROR_CODES = [
   'list-is-gradient',
   'lock-differs',
   'lora-scale',
+  'lost-windows',
   'matrices-too-large',
   'memory-too-small',
   'merge-key',

@@ -1,5 +1,4 @@
 /** The kinds of mixtures: names of tensors, and what their configurations say beside that of a dense model. */
-import type { Value } from '../../expr/values.js'
 import type { ArchitectureName, Naming } from './types.js'
 
 type Config = Readonly<Record<string, unknown>>
@@ -31,6 +30,10 @@ export interface Architecture {
   readonly shared: 'none' | 'gated' | 'plain'
   /** Biases of attention that its network has; others can't be kept. */
   readonly biases: RegExp | undefined
+  /** Whether heads can have another width than their share of the network's. */
+  readonly headWidths: boolean
+  /** The windows that it can have in its layers. */
+  readonly windows: 'none' | 'all'
   /** Whether experts can be stored in one tensor. */
   readonly fused: boolean
   /** Below a layer's prefix, such as `model.layers.0`. */
@@ -71,6 +74,8 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     class: 'MixtralForCausalLM',
     shared: 'none',
     biases: undefined,
+    headWidths: true,
+    windows: 'none',
     fused: true,
     block: (naming) => (naming === 'fused' ? 'mlp' : 'block_sparse_moe'),
     parts: { gate_proj: 'w1', up_proj: 'w3', down_proj: 'w2' },
@@ -93,6 +98,8 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     class: 'DeepseekForCausalLM',
     shared: 'plain',
     biases: /\.(q|k|v|o)_proj\.bias$/,
+    headWidths: false,
+    windows: 'none',
     fused: false,
     block: mlp,
     parts: PLAIN_PARTS,
@@ -131,6 +138,8 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     class: 'Qwen2MoeForCausalLM',
     shared: 'gated',
     biases: /\.(q|k|v)_proj\.bias$/,
+    headWidths: true,
+    windows: 'none',
     fused: true,
     block: mlp,
     parts: PLAIN_PARTS,
@@ -162,6 +171,8 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     class: 'Qwen3MoeForCausalLM',
     shared: 'none',
     biases: /\.(q|k|v|o)_proj\.bias$/,
+    headWidths: true,
+    windows: 'all',
     fused: true,
     block: mlp,
     parts: PLAIN_PARTS,
@@ -190,38 +201,4 @@ export const architectureOf = (modelType: unknown): Architecture | undefined =>
 export function defaultFor(modelType: string, shared: readonly Architecture['shared'][]): Architecture | undefined {
   const all = Object.values(ALL).filter(({ from }) => from.includes(modelType))
   return all.find((one) => shared.includes(one.shared)) ?? all[0]
-}
-
-/** What classes assume where a configuration is silent. Other classes assume other things, so it is written. */
-const DEFAULTS: Readonly<Record<string, Config>> = {
-  llama: { rms_norm_eps: 1e-6, max_position_embeddings: 2048, hidden_act: 'silu' },
-  mistral: { rms_norm_eps: 1e-6, max_position_embeddings: 131072, hidden_act: 'silu', num_key_value_heads: 8 },
-  qwen2: { rms_norm_eps: 1e-6, max_position_embeddings: 32768, hidden_act: 'silu', num_key_value_heads: 32 },
-  qwen3: {
-    rms_norm_eps: 1e-6,
-    max_position_embeddings: 32768,
-    hidden_act: 'silu',
-    num_key_value_heads: 32,
-    head_dim: 128,
-  },
-  mixtral: { rms_norm_eps: 1e-5, max_position_embeddings: 131072, hidden_act: 'silu', num_key_value_heads: 8 },
-  qwen2_moe: { rms_norm_eps: 1e-6, max_position_embeddings: 32768, hidden_act: 'silu', num_key_value_heads: 16 },
-  qwen3_moe: { rms_norm_eps: 1e-6, max_position_embeddings: 32768, hidden_act: 'silu', num_key_value_heads: 4 },
-  deepseek: { rms_norm_eps: 1e-6, max_position_embeddings: 2048, hidden_act: 'silu' },
-}
-const ROPE_THETA: Readonly<Record<string, number>> = { mixtral: 1e6 }
-
-/** Keys that a configuration leaves to the defaults of its class, and whose meaning must survive another class. */
-export function stated(config: Config, { tensors }: Pick<Value, 'tensors'>): ConfigChange {
-  const type = String(config.model_type)
-  const heads = config.num_attention_heads
-  const silent = { num_key_value_heads: heads, ...DEFAULTS[type] }
-  const missing = Object.entries(silent).filter(([key, value]) => config[key] === undefined && value !== undefined)
-  const hasHead = [...tensors.keys()].some((name) => /(^|\.)lm_head\.weight$/.test(name))
-  const theta = config.rope_theta === undefined && config.rope_parameters === undefined
-  return {
-    ...Object.fromEntries(missing),
-    ...(theta ? { rope_theta: ROPE_THETA[type] ?? 10000 } : {}),
-    tie_word_embeddings: config.tie_word_embeddings ?? !hasHead,
-  }
 }

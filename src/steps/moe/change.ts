@@ -5,9 +5,10 @@ import { stackedLike, type Value, type ValueTensor, withNetwork } from '../../ex
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import type { PlanContext } from '../types.js'
-import { type Architecture, architectureOf, PARTS, type Part, stated } from './architectures.js'
+import { type Architecture, architectureOf, PARTS, type Part } from './architectures.js'
 import { type Mixture, type MixtureLayer, mixtureOf } from './network.js'
 import { isMatrix, ofBase, refusing } from './refuse.js'
+import { stated } from './stated.js'
 import type { DenseStep, MoeAnalysis, PoolStep } from './types.js'
 import { concatenated, FUSED, type Joins, joined, reshaped } from './weights.js'
 

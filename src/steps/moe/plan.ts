@@ -6,11 +6,13 @@ import type { Value, ValueTensor } from '../../expr/values.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext, PlannedStep } from '../types.js'
-import { ALL, type Architecture, defaultFor, PARTS, stated } from './architectures.js'
+import { type Architecture, PARTS } from './architectures.js'
+import { type Config, readBase, windowsIn } from './base.js'
 import { made, planChange } from './change.js'
 import { type Dense, denseOf } from './network.js'
 import { ofBase, type Refuse, refusing } from './refuse.js'
 import { planRouters } from './routers.js'
+import { headWidth, stated } from './stated.js'
 import { expertsOf, type MixStep, type MoeAnalysis, type MoeStep } from './types.js'
 import { constantOf, type ExpertWeights, expertTensor, FUSED, fusedTensor, type Joins, type Making } from './weights.js'
 
@@ -35,27 +37,11 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
   )
     return undefined
   const refuse = refusing(context, step.at)
-  const dense = denseOf(base)
-  if (typeof dense === 'string')
-    return refuse(
-      `${quote(step.base)} is not a dense model with gated MLPs: ${dense}`,
-      'name a llama, mistral, qwen2 or qwen3 model as base',
-    )
-  const config = context.configOf(base.origin)
-  if (!config || typeof config.model_type !== 'string')
-    return refuse(
-      `${quote(base.origin)} has no config.json that says what it is`,
-      'name a folder with config.json as base, or write config: FILE for the model',
-    )
-  const type = config.model_type
-  const architecture = step.architecture ? ALL[step.architecture] : defaultFor(type, sharedOf(step))
-  if (!architecture?.from.includes(type))
-    return refuse(
-      `a ${type} model can't become ${architecture?.title ?? 'a mixture'}`,
-      `name a base that is ${(architecture ?? ALL.qwen2_moe).from.join(', ')}, or another architecture`,
-    )
+  const read = readBase(step, base, refuse, context)
+  if (!read) return undefined
+  const { dense, config, architecture } = read
   const found = weightsOf(step, dense, context)
-  if (!found || !fits(step, architecture, base, found, refuse)) return undefined
+  if (!found || !fits(step, architecture, base, config, found, refuse)) return undefined
   const seed = step.seed ?? recipe.seed
   const making: Making = { step: step.name, seed, compute: recipe.compute, base: dense }
   const joins: Joins = { step: step.name, list: [] }
@@ -85,23 +71,12 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
   return {
     ...made(step.name, tensors, base),
     network: {
-      ...{ auto_map: undefined, ...stated(config, base), ...layerTypes(config) },
+      ...{ ...base.network, auto_map: undefined, ...stated(config, base) },
+      ...windowsIn(step, architecture, config, dense.layers, context),
       ...{ architectures: [architecture.class], model_type: architecture.name, ...architecture.config(facts) },
     },
   }
 }
-
-/** The kinds of shared expert that the step's can be. */
-const sharedOf = ({ shared }: MixStep): readonly Architecture['shared'][] =>
-  !shared ? ['none', 'plain'] : shared.prompts.length > 0 || shared.zeroGate ? ['gated'] : ['plain', 'gated']
-
-/** Layers with windows have none in a mixture: its configuration says so for all. */
-const layerTypes = ({ layer_types: types, use_sliding_window: windows }: Readonly<Record<string, unknown>>) => ({
-  ...(Array.isArray(types) && types.some((type) => type !== 'full_attention')
-    ? { layer_types: types.map(() => 'full_attention') }
-    : {}),
-  ...(windows === true ? { use_sliding_window: false } : {}),
-})
 
 interface FoundExperts {
   readonly experts: readonly ExpertWeights[]
@@ -136,9 +111,10 @@ function weightsOf(step: MixStep, base: Dense, context: PlanContext): FoundExper
     )
     if (wrong)
       return refuse(`the ${wrong} of ${name} is not of a floating-point dtype`, 'name models with weights', expert.at)
-    const [own, theirs] = [step.base, expert.model].map(
-      (model) => context.configOf(context.values.get(model)!.origin)?.hidden_act ?? 'silu',
-    )
+    const [own, theirs] = [step.base, expert.model].map((model) => {
+      const config = context.configOf(context.values.get(model)!.origin)
+      return config?.hidden_act ?? config?.hidden_activation ?? 'silu'
+    })
     if (own !== theirs)
       return refuse(
         `${name} has the activation ${String(theirs)}, but the base has ${String(own)}`,
@@ -166,6 +142,7 @@ function fits(
   step: MixStep,
   architecture: Architecture,
   base: Value,
+  config: Config,
   { experts, shared }: FoundExperts,
   refuse: Refuse,
 ): boolean {
@@ -177,6 +154,11 @@ function fits(
     refuse(
       `${title} has no place for biases of attention, such as ${bias}`,
       'choose another architecture, or a base without them',
+    )
+  else if (!architecture.headWidths && (config.head_dim ?? headWidth(config)) !== headWidth(config))
+    refuse(
+      `${title} has heads of the width ${headWidth(config)}, but ${quote(step.base)} has the head_dim ${config.head_dim}`,
+      'choose another architecture',
     )
   else if (shared && architecture.shared === 'none')
     refuse(

@@ -1,0 +1,85 @@
+/** The base of a mixture: its layers, its configuration, and which mixture it becomes. */
+import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
+import { type Value, withNetwork } from '../../expr/values.js'
+import type { PlanContext } from '../types.js'
+import { ALL, type Architecture, architectureOf, type ConfigChange, defaultFor } from './architectures.js'
+import { type Dense, denseOf } from './network.js'
+import type { Refuse } from './refuse.js'
+import { windowsOf } from './stated.js'
+import type { MixStep } from './types.js'
+
+export type Config = Readonly<Record<string, unknown>>
+
+export interface Base {
+  readonly dense: Dense
+  /** As earlier steps changed it. */
+  readonly config: Config
+  readonly architecture: Architecture
+}
+
+export function readBase(step: MixStep, base: Value, refuse: Refuse, context: PlanContext): Base | undefined {
+  const own = context.configOf(base.origin)
+  const config = own && withNetwork({ ...own, ...base.sizes }, base.network)
+  const mixture = architectureOf(config?.model_type)
+  if (mixture)
+    return refuse(
+      `${quote(step.base)} is a ${mixture.title} model, which has experts already`,
+      `write pool: [${step.base}, …] to put mixtures together, or dense: {model: ${step.base}} in a step before this one`,
+    )
+  const dense = denseOf(base)
+  if (typeof dense === 'string')
+    return refuse(
+      `${quote(step.base)} is not a dense model with gated MLPs: ${dense}`,
+      'name a llama, mistral, qwen2 or qwen3 model as base',
+    )
+  if (!config || typeof config.model_type !== 'string')
+    return refuse(
+      `${quote(base.origin)} has no config.json that says what it is`,
+      'name a folder with config.json as base, or write config: FILE for the model',
+    )
+  const type = config.model_type
+  const architecture = step.architecture ? ALL[step.architecture] : defaultFor(type, sharedOf(step))
+  if (!architecture?.from.includes(type))
+    return refuse(
+      `a ${type} model can't become ${architecture?.title ?? 'a mixture'}`,
+      `name a base that is ${(architecture ?? ALL.qwen2_moe).from.join(', ')}, or another architecture`,
+    )
+  const layers = config.num_hidden_layers
+  if (!base.layers && typeof layers === 'number' && layers !== dense.layers)
+    return refuse(
+      `${quote(step.base)} has ${plural(dense.layers, 'layer')}, but its configuration says ${layers}`,
+      'use a complete model as base',
+    )
+  return { dense, config, architecture }
+}
+
+/** The kinds of shared expert that the step's can be. */
+const sharedOf = ({ shared }: MixStep): readonly Architecture['shared'][] =>
+  !shared ? ['none', 'plain'] : shared.prompts.length > 0 || shared.zeroGate ? ['gated'] : ['plain', 'gated']
+
+/** What the configuration says of windows. Warning: `lost-windows`, where the base has some that the mixture can't have. */
+export function windowsIn(
+  step: MixStep,
+  { title, windows: possible }: Architecture,
+  config: Config,
+  layers: number,
+  { recipe, faults }: PlanContext,
+): ConfigChange {
+  const own = windowsOf(config, layers)
+  if (own && possible === own.layers) return {}
+  if (own)
+    faults.warn(
+      'lost-windows',
+      `${own.layers === 'all' ? 'the' : 'some'} layers of ${quote(step.base)} see ${own.size} tokens back, those of the mixture see all`,
+      recipe.placeOf(step.at, 'key'),
+      `${title} gets no sliding windows${possible === 'all' ? ' in single layers' : ', as with mergekit'}; texts of up to ${own.size} tokens are not affected`,
+      step.name,
+    )
+  return {
+    ...(Array.isArray(config.layer_types)
+      ? { layer_types: Array.from({ length: layers }, () => 'full_attention') }
+      : {}),
+    ...(config.use_sliding_window === true ? { use_sliding_window: false } : {}),
+  }
+}
