@@ -311,7 +311,7 @@ async function tokenizersOf(recipe: Recipe, checkpoints: ReadonlyMap<string, Che
     const texts = Object.entries(await readSidecars(checkpoints.get(name)!, TOKENIZER_FILES))
     read.set(name, Object.fromEntries(texts.map(([file, text]) => [file, once(text)])))
   }
-  return openTokenizers(read, cutBy(recipe).length > 0)
+  return openTokenizers(read, cutBy(recipe).length > 0, (name) => checkpoints.get(name)?.config?.model_type)
 }
 
 /** Checks local models although the recipe's text has errors, so that all errors are reported together. */

@@ -29,7 +29,8 @@ export function encodable(tokenizer: Tokenizer, settings: TokenizerSettings, ref
   const normalizers = listed(normalizer, 'normalizers')
   const cutters = listed(cutter, 'pretokenizers')
   for (const part of normalizers) checkNormalizer(part, refuse)
-  const cuts = cutters.map((part) => cutterOf(part, refuse))
+  const spaceless = normalizers.slice(-1).some(replacesSpaces)
+  const cuts = cutters.map((part) => (spaceless && cutsAtSpaces(part) ? [] : cutterOf(part, refuse)))
   const types = normalizers.map(typeOf)
   const read = modelOf(tokenizer, model, cutters, refuse)
   const sequence = (type: string, parts: readonly Json[]) =>
@@ -73,6 +74,13 @@ function checkNormalizer(part: Json, refuse: Refuse): void {
   // In JavaScript, $ in the new text stands for what was found.
   if (part.type === 'Replace' && String(part.content ?? '').includes('$')) refuse('its normalizer writes “$”')
 }
+
+const patternOf = ({ pattern }: Json): unknown => (isObject(pattern) ? pattern.String : undefined)
+
+/** Gemma's normalizer replaces all spaces, so that a pre-tokenizer which cuts at spaces finds none. */
+const replacesSpaces = (part: Json): boolean =>
+  part.type === 'Replace' && patternOf(part) === ' ' && typeof part.content === 'string' && !part.content.includes(' ')
+const cutsAtSpaces = (part: Json): boolean => part.type === 'Split' && patternOf(part) === ' ' && part.invert !== true
 
 const ASCII_SIGNS = '\\u0021-\\u002F\\u003A-\\u0040\\u005B-\\u0060\\u007B-\\u007E'
 const isolated = (Regex: string): Json => ({ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false })

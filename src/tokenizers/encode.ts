@@ -4,10 +4,8 @@
  */
 import { runInNewContext } from 'node:vm'
 import { fault } from '../core/diagnostics.js'
-import { isObject } from '../core/json/text.js'
 import { encodable, type Traits } from './encodable.js'
-import { readObject } from './read.js'
-import type { AddedToken, Tokenizer, TokenizerFiles } from './types.js'
+import type { AddedToken, Tokenizer } from './types.js'
 import { cutUnigram } from './unigram.js'
 
 /** A prompt is short; a piece of a vocabulary is shorter. In UTF-16 units. */
@@ -32,10 +30,10 @@ export type Library = typeof import('@huggingface/tokenizers')['Tokenizer']
 export const loadLibrary = async (): Promise<Library> => (await import('@huggingface/tokenizers')).Tokenizer
 
 /**
- * What cuts texts as a tokenizer does, which needs its tokenizer.json. `files`: the files that it was read from. `shown`: the
- * model's name. Error: `bad-tokenizer`.
+ * What cuts texts as a tokenizer does, which needs its tokenizer.json. `start`: the text of the token that starts a text. `shown`:
+ * the model's name. Error: `bad-tokenizer`.
  */
-export function openEncoder(tokenizer: Tokenizer, files: TokenizerFiles, shown: string, Library: Library): Encoder {
+export function openEncoder(tokenizer: Tokenizer, start: string, shown: string, Library: Library): Encoder {
   const { settings } = tokenizer
   const refuse = (what: string, hint: string): never => {
     throw fault('bad-tokenizer', `${shown}: ${what}`, hint)
@@ -63,7 +61,7 @@ export function openEncoder(tokenizer: Tokenizer, files: TokenizerFiles, shown: 
   const local = tokenizer.added.filter(({ flags }) => countsInPlaces(flags, traits))
   return {
     tokenizer,
-    start: startOf(files, shown),
+    start,
     ids(texts) {
       for (const text of texts) {
         const reason = unclear(text, local, traits)
@@ -106,16 +104,6 @@ function limited<T>(work: () => T, refuse: (what: string, hint: string) => never
     refuse(`its tokenizer.json: ${message.slice(0, 200)}`, 'correct the file, or name another tokenizer')
   }
   return box.result as T
-}
-
-/** As transformers reads it: the configuration first, then the older file. */
-function startOf(files: TokenizerFiles, shown: string): string {
-  for (const name of ['tokenizer_config.json', 'special_tokens_map.json']) {
-    const { bos_token: token } = files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`)
-    const content = isObject(token) ? token.content : token
-    if (typeof content === 'string') return content
-  }
-  return ''
 }
 
 const quoted = (text: string): string => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text)

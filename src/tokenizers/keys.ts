@@ -1,16 +1,13 @@
 /** Keys by which tokens of different tokenizers are matched. */
 import { isObject } from '../core/json/text.js'
-import { readObject } from './read.js'
-import type { Tokenizer, TokenizerFiles } from './types.js'
+import { ROLES, type SpecialRole, type SpecialTokens } from './roles.js'
+import type { Tokenizer } from './types.js'
 import { inOrder } from './union.js'
 
 /** The mark of a word's start in vocabularies of bytes. */
 const BYTE_LEVEL = 'Ġ'
 /** The mark of a word's start in the vocabularies of SentencePiece. */
 const METASPACE = '▁'
-
-/** Special roles. If a token has several, the first counts. */
-const ROLES = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'] as const
 
 type Json = Readonly<Record<string, unknown>>
 
@@ -34,9 +31,13 @@ export interface KeyedToken {
  * The keys of a tokenizer's tokens. A token that begins with the mark of a word's start has the rest of it as its key. A token with
  * a special role has the role as its key, and any other token its text.
  */
-export function keyedTokens(tokenizer: Tokenizer, files: TokenizerFiles, shown: string): KeyedTokens {
+export function keyedTokens(tokenizer: Tokenizer, special: SpecialTokens): KeyedTokens {
   const mark = wordMark(tokenizer)
-  const roles = rolesOf(files, shown)
+  const roles = new Map<string, SpecialRole>()
+  for (const role of ROLES) {
+    const token = special.get(role)
+    if (token !== undefined && !roles.has(token)) roles.set(token, role)
+  }
   const tokens = inOrder(tokenizer.ids).map(([token, id]): KeyedToken => {
     if (token.startsWith(mark)) {
       const rest = token.slice(mark.length)
@@ -58,10 +59,14 @@ export function wordMark({ kind, settings, lines, kept }: Tokenizer): string {
   if (parts.some(({ type }) => type === 'ByteLevel')) return BYTE_LEVEL
   const space = parts.find(({ type }) => type === 'Metaspace')?.replacement
   if (typeof space === 'string' && space !== '') return space
-  const replaced = parts.find(({ type, content, pattern }) => {
-    return type === 'Replace' && isObject(pattern) && pattern.String === ' ' && content !== ''
-  })
-  return typeof replaced?.content === 'string' ? replaced.content : METASPACE
+  for (const { type, content, pattern } of parts) {
+    if (type !== 'Replace' || !isObject(pattern) || typeof content !== 'string') continue
+    const text = pattern.String ?? pattern.Regex
+    // A normalizer writes the mark, and a decoder replaces it.
+    if ((text === ' ' || text === '\\s') && content.trim() !== '') return content
+    if (content === ' ' && typeof pattern.String === 'string' && pattern.String.trim() !== '') return pattern.String
+  }
+  return METASPACE
 }
 
 /** A component of tokenizer.json, and those inside it. */
@@ -72,18 +77,4 @@ function partsOf(value: unknown): Json[] {
     return Array.isArray(list) ? list.flatMap(partsOf) : []
   })
   return [value, ...inside]
-}
-
-/** The role of each special token in tokenizer_config.json, or in special_tokens_map.json if that has none. */
-function rolesOf(files: TokenizerFiles, shown: string): ReadonlyMap<string, string> {
-  const read = (name: string): Json => (files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`))
-  const [config, map] = [read('tokenizer_config.json'), read('special_tokens_map.json')]
-  const roles = new Map<string, string>()
-  for (const role of ROLES) {
-    const key = `${role}_token`
-    const value = Object.hasOwn(config, key) ? config[key] : map[key]
-    const content = isObject(value) ? value.content : value
-    if (typeof content === 'string' && content !== '' && !roles.has(content)) roles.set(content, role)
-  }
-  return roles
 }

@@ -7,7 +7,7 @@ import { openTokenizers } from '../../src/tokenizers/opened.js'
 
 const text = (name: string): string => readFileSync(`test/fixtures/${name}`, 'utf8')
 const openAll = async (files: Record<string, string>): Promise<Encoder> =>
-  (await openTokenizers(new Map([['m', files]]), true)).encoder('m')!
+  (await openTokenizers(new Map([['m', files]]), true, () => undefined)).encoder('m')!
 const open = (document: string): Promise<Encoder> => openAll({ 'tokenizer.json': document })
 const thrown = async (work: () => unknown): Promise<Error> => {
   try {

@@ -1,13 +1,14 @@
 /** Which rows of a model a donor's tokens get. */
 import { type KeyedToken, keyedTokens } from '../../tokenizers/keys.js'
-import type { Tokenizer, TokenizerFiles } from '../../tokenizers/types.js'
+import type { SpecialTokens } from '../../tokenizers/roles.js'
+import type { Tokenizer } from '../../tokenizers/types.js'
 import { COPIED, FILLED, MADE } from './types.js'
 
 /** A model's vocabulary and the rows that it has. */
 export interface Side {
   readonly name: string
   readonly tokenizer: Tokenizer
-  readonly files: TokenizerFiles
+  readonly special: SpecialTokens
   readonly rows: number
 }
 
@@ -31,13 +32,13 @@ export interface Matched {
  * the model's tokens may have one key: the one with the lowest id counts. `needsRows`: an approximation reads the donor's rows.
  */
 export function matchTokens(model: Side, donor: Side, padTo: number, needsRows: boolean): Matched {
-  const own = keyedTokens(model.tokenizer, model.files, model.name).byKey
+  const own = keyedTokens(model.tokenizer, model.special).byKey
   const rowOf = ({ key }: KeyedToken): number | undefined => {
     const id = own.get(key)?.id
     return id !== undefined && id < model.rows ? id : undefined
   }
   const byId = new Map<number, KeyedToken[]>()
-  for (const token of keyedTokens(donor.tokenizer, donor.files, donor.name).tokens)
+  for (const token of keyedTokens(donor.tokenizer, donor.special).tokens)
     byId.set(token.id, [...(byId.get(token.id) ?? []), token])
   const rows = Math.ceil(donor.tokenizer.size / padTo) * padTo
   const runs: number[] = []

@@ -89,8 +89,7 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
   }
   try {
     const tokenizer = tokenizers.of(origin)
-    if (tokenizer)
-      return { ...found, name: origin, value, config, files: tokenizers.files.get(origin) ?? {}, tokenizer }
+    if (tokenizer) return { ...found, name: origin, value, config, special: tokenizers.special(origin), tokenizer }
     const hint = 'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder'
     faults.error('no-tokenizer', `the model ${quote(origin)} has no tokenizer`, place, hint)
     return undefined
