@@ -296,6 +296,9 @@ async function unopened(error: unknown, shown: string, file: string): Promise<ne
   throw fileFault(error, shown)
 }
 
+/** The name of a repository on the hub, and not of a file with weights. */
+const REPOSITORY = /^[\da-z][\w.-]*\/(?!.*\.(?:safetensors|bin|pth?|json)$)[\w.-]+(?:@[\w./-]+)?$/i
+
 async function unreadable(
   error: { readonly code?: string | undefined; readonly message: string },
   reference: string,
@@ -303,7 +306,7 @@ async function unreadable(
 ): Promise<never> {
   if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR')
     throw fault('cannot-read', `${reference}: cannot be read: ${error.code ?? error.message}`, CHECK_HINT)
-  const siblings = await readdir(path.dirname(file)).catch(() => [])
+  const siblings = await readdir(path.dirname(file)).catch(() => undefined)
   const address = addressIn(reference)
   if (address === 'hf:' || address === 's3://')
     throw fault(
@@ -317,10 +320,13 @@ async function unreadable(
       `${reference}: terge can't read from ${address}`,
       'download the model and write its path; terge reads hf:org/name and s3://bucket/prefix itself',
     )
-  const [near] = nearest(path.basename(file), siblings, 1)
+  const [near] = nearest(path.basename(file), siblings ?? [], 1)
   const slashed = meantPath(reference)
-  const hint =
-    near === undefined ? `looked for ${file}` : `did you mean ${quote(path.join(path.dirname(reference), near))}?`
+  const looked =
+    siblings === undefined && REPOSITORY.test(reference)
+      ? `for a model on the hub, write hf:${reference}; looked for ${file}`
+      : `looked for ${file}`
+  const hint = near === undefined ? looked : `did you mean ${quote(path.join(path.dirname(reference), near))}?`
   throw fault(
     'missing-model',
     `${reference}: there is no such file or folder`,

@@ -9,9 +9,10 @@ import { writeRecipe } from './support/recipeText.js'
 
 export const importConfig = defineCommand({
   id: 'import',
-  summary: 'Convert a mergekit configuration or block weights to a recipe and print it.',
+  summary: 'Convert a configuration of mergekit, or block weights, to a recipe.',
   description:
-    'terge run also runs a mergekit configuration directly. Convert it to review or change it as a recipe. ' +
+    'Prints the recipe of a configuration for mergekit-yaml, mergekit-multi or mergekit-moe. terge run also runs the ' +
+    'configuration directly. Convert it to review or change it as a recipe. ' +
     'Looks for models in the configuration’s folder, then in the working folder, then on the hub. If the models are on this ' +
     'machine, also checks filters against their tensor names. With --mbw, the arguments are models of Stable Diffusion: ' +
     'A and B for A + α (B − A), or A, B and C for A + α (B − C), with a weight α per block.',

@@ -46,6 +46,24 @@ test('the nearest names of a pattern agree with most of its dotted parts', () =>
   assert.match(nearNamesHint('zzz', NAMES)!, 'the first names are: lm_head.weight, model.embed_tokens.weight,')
 })
 
+test('a pattern that does not reach across parts is widened in the hint', () => {
+  const meant = (pattern: string) => /did you mean '(.*)'\?$/.exec(nearNamesHint(pattern, NAMES) ?? '')?.[1]
+  for (const [pattern, wider] of [
+    ['*norm*', '**norm**'],
+    ['*norm', '**norm**'],
+    ['*.mlp.*', '**.mlp.**'],
+    ['model.layers.*.mlp.*', 'model.layers.*.mlp.**'],
+    ['*.q_proj.weight', '**.q_proj.weight'],
+    ['self_attn', '**.self_attn.**'],
+    ['layernorm', '**layernorm**'],
+  ] as const)
+    assert.is(meant(pattern), wider, pattern)
+  assert.match(nearNamesHint('*norm*', NAMES)!, /^\* matches within one part of a name, \*\* across parts: /)
+  assert.match(nearNamesHint('layernorm', NAMES)!, /^a pattern without \* is a whole name: /)
+  // `**` where it does not help either.
+  for (const pattern of ['*.mpl.*', '/nrm/', 'zzz', '**norms']) assert.is(meant(pattern), undefined, pattern)
+})
+
 const hintOf = (err: string) => /hint: nearest names: ([^,\n]+)/.exec(err)?.[1]
 
 test('filters, rules, rename and inspect --filter give the nearest names as a hint', async () => {

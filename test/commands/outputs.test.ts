@@ -5,6 +5,8 @@ import { availableParallelism } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { attempt } from '../../src/core/system/attempt.js'
+import { asyncFaultOf } from '../checkpoints/helpers.js'
 import { matrix, stored, writeAdapter } from '../support/adapters.js'
 import { inFolder } from '../support/files.js'
 import { fixture, terge } from '../support/terge.js'
@@ -21,6 +23,24 @@ if (existsSync('/proc/self'))
     for (const place of ['/proc/out.safetensors', '/proc/deeper/out'])
       refused(await terge(['merge', A, B, '-o', place]), 'cannot-write', `${place}: cannot be written`)
   })
+
+if (existsSync('/proc/self'))
+  test('a file of text that cannot be written is an error with a way out, and no part of it stays', () =>
+    inFolder(async (folder) => {
+      const hint = 'check the path, its permissions and the disk'
+      for (const [name, code] of [
+        ['/proc/r.yml', 'missing-folder'],
+        ['/proc/self/r.yml', 'missing-folder'],
+        [`${A}/r.yml`, 'cannot-write'],
+      ] as const) {
+        const ran = await terge(['init', A, B, '-o', name], folder)
+        refused(ran, `error ${code}: ${name}`, code === 'cannot-write' ? hint : 'create the folder first')
+      }
+      const full = await asyncFaultOf(() =>
+        attempt('out', 2, () => Promise.reject(Object.assign(new Error('ENOSPC: full'), { code: 'ENOSPC' }))),
+      )
+      assert.equal([full.code, full.hint], ['disk-full', 'free some space, or choose another disk'])
+    }))
 
 test('an output path with the extension of another format is an error, and a folder of that name is not', () =>
   inFolder(async (folder) => {

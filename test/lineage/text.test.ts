@@ -3,6 +3,7 @@ import { Ajv } from 'ajv'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault } from '../../src/core/diagnostics.js'
+import { ABSENT_REASONS, COPY_REASONS } from '../../src/core/reasons.js'
 import { buildLineage } from '../../src/lineage/build.js'
 import { parseLineage } from '../../src/lineage/parse.js'
 import { lineageText } from '../../src/lineage/serialize.js'
@@ -26,6 +27,12 @@ function faultOf(source: string): { code: string; message: string } | undefined 
     return diagnostic
   }
 }
+
+test('the page about lineages names every reason', () => {
+  const page = readFileSync('docs/lineage.md', 'utf8')
+  for (const reason of [...Object.keys(COPY_REASONS), ...Object.keys(ABSENT_REASONS)])
+    assert.ok(page.includes(`\`${reason}\``), reason)
+})
 
 test('the text is read back to the same text', () => {
   assert.is(lineageText(parseLineage(text, 'x.json')), text)

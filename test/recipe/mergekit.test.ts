@@ -200,6 +200,29 @@ test('errors point into the user’s own file', async () => {
   )
 })
 
+test('a misspelled main key is one error, and not a recipe with many', async () => {
+  const one = async (config: string) => {
+    const { diagnostics } = await withConfig(config, (file) => validate(file, { output: 'out' }))
+    return diagnostics
+      .filter(({ severity }) => severity === 'error')
+      .map(({ place, message, hint }) => `${place?.line}:${place?.column} ${message}; ${hint}`)
+  }
+  const two = 'models: [{model: a, parameters: {weight: 1}}, {model: b, parameters: {weight: 1}}]\n'
+  assert.equal(await one(`${two}merge_methd: linear\nbase_model: base\n`), [
+    "2:1 this document needs the key 'merge_method'; did you mean 'merge_method' where it has 'merge_methd'?",
+  ])
+  assert.equal(await one(`${two}base_model: base\n`), [
+    "1:1 this document needs the key 'merge_method'; write merge_method: linear, or another method",
+  ])
+  const experts = '[{source_model: a, positive_prompts: [x]}]\n'
+  assert.equal(await one(`base_model: base\ngate_mode: random\nexpert: ${experts}`), [
+    "3:1 this document needs the key 'experts'; did you mean 'experts' where it has 'expert'?",
+  ])
+  assert.equal(await one(`base_mdel: base\ngate_mode: random\nexperts: ${experts}`), [
+    "1:1 this document needs the key 'base_model'; did you mean 'base_model' where it has 'base_mdel'?",
+  ])
+})
+
 test('merge keys of YAML 1.1 work in configurations, and only there', async () => {
   const config =
     'models:\n  - {model: a, parameters: &p {weight: 2}}\n  - {model: b, parameters: {<<: *p}}\nmerge_method: linear\n'

@@ -2,10 +2,17 @@
 import { open, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../../core/diagnostics.js'
+import { attempt } from '../../core/system/attempt.js'
 import { move } from '../../core/system/disk.js'
 
-/** Writes a text where the user says. With `force`, an existing file is replaced. Errors: `file-exists`, `missing-folder`. */
-export async function writeText(file: string, text: string, { force }: { readonly force: boolean }): Promise<void> {
+/**
+ * Writes a text where the user says. With `force`, an existing file is replaced. Errors: `file-exists`, `missing-folder`,
+ * `cannot-write`, `disk-full`.
+ */
+export const writeText = (file: string, text: string, { force }: { readonly force: boolean }): Promise<void> =>
+  attempt(file, 2, () => writeTextUnder(file, text, force))
+
+async function writeTextUnder(file: string, text: string, force: boolean): Promise<void> {
   const entry = force ? await stat(file).catch(() => undefined) : undefined
   if (!entry) return writeNewText(file, text)
   // Devices and folders are not replaced by a file.
@@ -40,8 +47,10 @@ async function writeNewText(file: string, text: string): Promise<void> {
   }
 }
 
-/** Writes or replaces a file atomically: no reader sees a part of it. */
-export async function replaceText(file: string, text: string): Promise<void> {
+/** Writes or replaces a file atomically: no reader sees a part of it. Errors: `cannot-write`, `disk-full`. */
+export const replaceText = (file: string, text: string): Promise<void> => attempt(file, 2, () => replace(file, text))
+
+async function replace(file: string, text: string): Promise<void> {
   const fresh = path.join(path.dirname(file), `.${path.basename(file)}.${process.pid}`)
   try {
     // Removed and created, so that a link under this name is not followed.

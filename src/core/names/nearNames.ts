@@ -1,5 +1,6 @@
 /** The tensor names nearest to a pattern that matches none, for hints. */
-import { edits } from '../suggest.js'
+import { compilePattern } from '../patterns.js'
+import { edits, quote } from '../suggest.js'
 
 /** Limits, because patterns and names may be hostile: of names, of the parts of a name, and of the length of a part. */
 const MOST_NAMES = 100_000
@@ -17,10 +18,38 @@ const OTHER_NUMBER = 0.5
 /** The hint for a pattern that matches no name. Undefined if there are no names. */
 export function nearNamesHint(pattern: string, names: readonly string[]): string | undefined {
   if (names.length === 0) return undefined
+  const wider = matching(widened(pattern), names)
+  if (wider !== undefined) return `* matches within one part of a name, ** across parts: did you mean ${quote(wider)}?`
   const near = nearNames(pattern, names)
-  return near.length > 0
-    ? `nearest names: ${near.join(', ')}`
-    : `similar names do not exist; the first names are: ${names.slice(0, 3).join(', ')}`
+  if (near.length > 0) return `nearest names: ${near.join(', ')}`
+  const within = pattern.includes('*') ? undefined : matching(around(pattern), names)
+  if (within !== undefined) return `a pattern without * is a whole name: did you mean ${quote(within)}?`
+  return `similar names do not exist; the first names are: ${names.slice(0, 3).join(', ')}`
+}
+
+/** The pattern with `**` in place of the last `*`, the first one, all of them, and at its ends. */
+function widened(pattern: string): string[] {
+  const single = /(?<!\*)\*(?!\*)/g
+  if (isRegex(pattern) || !single.test(pattern)) return []
+  const all = pattern.replace(single, '**')
+  const last = pattern.replace(/(?<!\*)\*(?!\*)(?!.*(?<!\*)\*(?!\*))/, '**')
+  const first = pattern.replace(/(?<!\*)\*(?!\*)/, '**')
+  return [last, first, all, `**${all}**`.replace(/\*{3,}/g, '**')]
+}
+
+/** Patterns for a text that is whole parts of a name, or a piece of one. */
+const around = (text: string): string[] =>
+  isRegex(text) ? [] : [`**.${text}`, `${text}.**`, `**.${text}.**`, `**${text}**`]
+
+const isRegex = (pattern: string): boolean => pattern.startsWith('/') && pattern.endsWith('/')
+
+/** The first of some patterns that matches a name. */
+function matching(patterns: readonly string[], names: readonly string[]): string | undefined {
+  const some = names.slice(0, MOST_NAMES)
+  return patterns.find((text) => {
+    const pattern = compilePattern(text)
+    return pattern.kind !== 'fault' && some.some(pattern.matches)
+  })
 }
 
 /**

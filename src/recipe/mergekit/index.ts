@@ -7,7 +7,7 @@ import { quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node } from '../../language/tree.js'
 import { type Complaints, makeComplaints } from './complaints.js'
 import { convertDocument } from './convert.js'
-import { convertMixture, isMixture } from './mixture.js'
+import { convertMixture, hasMixtureKeys, isMixture } from './mixture.js'
 import { modelBook } from './models.js'
 import { type Comments, mapping, text } from './nodes.js'
 import { knownKeys, readConfig } from './read.js'
@@ -33,7 +33,12 @@ export interface Conversion {
 /** The output path if the command line gives none. A configuration has no path. */
 const OUTPUT = './merged'
 
-export const isMergekit = (root: Node): boolean => childOf(root, 'merge_method') !== undefined || isMixture(root)
+/** Keys of mergekit that no recipe has. A file with one of them is meant for mergekit, even if its main key is misspelled. */
+const MARKS = ['base_model', 'slices', 'gate_mode', 'tokenizer_source']
+
+export const isMergekit = (root: Node): boolean =>
+  root.kind === 'map' &&
+  (root.entries.has('merge_method') || (!root.entries.has('terge') && MARKS.some((key) => root.entries.has(key))))
 
 /** Converts all documents of a file. The document without a name, or the last one, is the output. */
 export function convertMergekit(
@@ -46,7 +51,9 @@ export function convertMergekit(
   const comments: Comments = new Map()
   const [only] = documents
   if (only?.kind === 'map' && documents.length === 1 && isMixture(only)) {
-    const root = convertMixture(only, places, complain, comments, { ...options, path: OUTPUT })
+    const root = hasMixtureKeys(only, complain)
+      ? convertMixture(only, places, complain, comments, { ...options, path: OUTPUT })
+      : undefined
     return { ...(root ? { root } : {}), comments, diagnostics: complain.list }
   }
   const read = documents.map((document) => readConfig(document, complain))

@@ -6,7 +6,7 @@ import { ALL } from '../../steps/moe/architectures.js'
 import type { Complaints } from './complaints.js'
 import { type ModelBook, modelBook } from './models.js'
 import { type Comments, list, mapping, text } from './nodes.js'
-import { given, knownKeys } from './read.js'
+import { given, knownKeys, needKey } from './read.js'
 import { type Places, readReference } from './reference.js'
 
 const TOP = [
@@ -24,8 +24,17 @@ const GATES: Readonly<Record<string, string>> = {
   hidden_avg: 'statistics',
 }
 
-export const isMixture = (root: Node): boolean =>
-  childOf(root, 'experts') !== undefined && childOf(root, 'base_model') !== undefined
+/** Whether a configuration of mergekit is one of mergekit-moe, even if one of its keys is missing. */
+export const isMixture = (root: MapNode): boolean =>
+  !root.entries.has('merge_method') &&
+  ['experts', 'gate_mode', 'experts_per_token'].some((key) => root.entries.has(key))
+
+/** Whether it has what every mixture needs. Error: `missing-key`. */
+export function hasMixtureKeys(root: MapNode, complain: Complaints): boolean {
+  needKey(root, 'base_model', 'write base_model: MODEL', complain)
+  needKey(root, 'experts', 'list the experts: [{source_model: MODEL, positive_prompts: […]}]', complain)
+  return !complain.broken()
+}
 
 /** Undefined after errors. `name`: of the step. */
 export function convertMixture(
@@ -108,7 +117,7 @@ function gateOf(root: MapNode, at: Span, complain: Complaints): Node | undefined
       'missing-statistics',
       `gate_mode: ${mode}${written ? '' : ', the default,'} needs the hidden states of the prompts, and terge runs no network`,
       place,
-      `run mixture_statistics.py, the script of docs/mixtures.md: python mixture_statistics.py ${file} hidden.safetensors; then add --set statistics=hidden.safetensors, or write gate_mode: cheap_embed`,
+      `run mixture_statistics.py, the script of docs/mixtures.md: python mixture_statistics.py ${file} hidden.safetensors; then write statistics: hidden.safetensors, or add --set statistics=hidden.safetensors to terge run; or write gate_mode: cheap_embed`,
     )
   }
   return gate === undefined ? undefined : text(gate, place)

@@ -1,5 +1,5 @@
 /** Reads a document of a mergekit configuration and checks its keys and types. */
-import { didYouMean, quote } from '../../core/suggest.js'
+import { didYouMean, nearest, quote } from '../../core/suggest.js'
 import { childOf, type MapNode, type Node, type Span } from '../../language/tree.js'
 import type { Complaints } from './complaints.js'
 import { readReference } from './reference.js'
@@ -24,8 +24,7 @@ export function readConfig(root: Node, complain: Complaints): Config | undefined
   }
   const method = childOf(root, 'merge_method')
   if (method?.kind !== 'scalar' || typeof method.value !== 'string') {
-    const hint = 'write merge_method: linear, or another method'
-    complain.error('missing-key', "this document needs the key 'merge_method'", (method ?? root).span, hint)
+    needKey(root, 'merge_method', 'write merge_method: linear, or another method', complain)
     return undefined
   }
   knownKeys(root, TOP, complain)
@@ -75,6 +74,16 @@ export function knownKeys(at: MapNode, known: readonly string[], complain: Compl
     const message = `mergekit has no key ${quote(key)} here and ignores it`
     complain.ignored('ignored-key', message, entry.key, didYouMean(key, known, 'valid here'))
   }
+}
+
+/** Error: `missing-key`, at a key that may be meant. */
+export function needKey(root: MapNode, key: string, hint: string, complain: Complaints): void {
+  const found = childOf(root, key)
+  if (found && !(found.kind === 'scalar' && typeof found.value !== 'string')) return
+  const [near] = found ? [] : nearest(key, root.entries.keys(), 1)
+  const at = near === undefined ? (found ?? root).span : root.entries.get(near)!.key
+  const meant = near === undefined ? hint : `did you mean ${quote(key)} where it has ${quote(near)}?`
+  complain.error('missing-key', `this document needs the key ${quote(key)}`, at, meant)
 }
 
 const reference = (node: Node | undefined, complain: Complaints): Reference | undefined =>

@@ -1,8 +1,8 @@
 /** Small files that a run writes next to its outputs. */
 import { open, rm } from 'node:fs/promises'
 import path from 'node:path'
+import { attempt } from '../../core/system/attempt.js'
 import { flush, flushHandle, move } from '../../core/system/disk.js'
-import { attempt } from './staging.js'
 
 /** Writes or replaces a file atomically: no reader sees a part of it. Error: `cannot-write`. */
 export const replaceFile = (file: string, content: string | Uint8Array, sync: boolean): Promise<void> =>

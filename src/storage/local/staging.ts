@@ -17,6 +17,7 @@ import path from 'node:path'
 import { eachOf } from '../../core/collections/eachOf.js'
 import { type ExitCode, Fault, fault } from '../../core/diagnostics.js'
 import { formatSize } from '../../core/sizes.js'
+import { attempt } from '../../core/system/attempt.js'
 import { flush, removeTree } from '../../core/system/disk.js'
 import { releaseLock, takeLock } from './lock.js'
 import { makeFolder } from './makeFolder.js'
@@ -379,20 +380,4 @@ function checkName(name: string): string {
   if (/[\\\0]/.test(name) || name.split('/').some((part) => ['', '.', '..'].includes(part)))
     throw new Error(`internal: ${JSON.stringify(name)} is not the name of a file in the output`)
   return name
-}
-
-/** Reports errors of the file system as `cannot-write`. */
-export async function attempt<T>(output: string, exit: ExitCode, work: () => Promise<T>): Promise<T> {
-  try {
-    return await work()
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (!(error instanceof Error) || typeof code !== 'string' || !/^E[A-Z]+$/.test(code)) throw error
-    throw fault(
-      'cannot-write',
-      `${output}: cannot be written: ${error.message}`,
-      'check the path, its permissions and the disk',
-      exit,
-    )
-  }
 }

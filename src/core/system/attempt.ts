@@ -1,0 +1,19 @@
+import { type ExitCode, fault } from '../diagnostics.js'
+
+/** Reports errors of the file system as `cannot-write`, and a full disk as `disk-full`. */
+export async function attempt<T>(output: string, exit: ExitCode, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (!(error instanceof Error) || typeof code !== 'string' || !/^E[A-Z]+$/.test(code)) throw error
+    if (code === 'ENOSPC' || code === 'EDQUOT')
+      throw fault('disk-full', `${output}: ${error.message}`, 'free some space, or choose another disk', exit)
+    throw fault(
+      'cannot-write',
+      `${output}: cannot be written: ${error.message}`,
+      'check the path, its permissions and the disk',
+      exit,
+    )
+  }
+}
