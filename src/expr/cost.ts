@@ -11,7 +11,7 @@ import { changeInputs, factorReads, inputsOf, partsOf } from './walk.js'
 
 /**
  * The compute type of one tensor. It is that of the recipe, but float64 if any input is stored as F64, because
- * float32 has neither its precision nor its range.
+ * float32 has neither its precision nor its range, and for a merge that must be precise.
  */
 export const computeOf = (compute: 'float32' | 'float64', ...exprs: readonly Expr[]): Compute =>
   compute === 'float64' || exprs.some(readsDoubles) ? 'f64' : 'f32'
@@ -21,6 +21,7 @@ const doubles = new WeakMap<Expr, boolean>()
 
 function readsDoubles(expr: Expr): boolean {
   if (expr.kind === 'read') return isDouble(expr)
+  if (expr.kind === 'merge' && expr.precise) return true
   const inputs = inputsOf(expr)
   // Cores are computed in float64.
   if (expr.kind !== 'core' && inputs.every(({ kind }) => kind === 'read')) return inputs.some(readsDoubles)

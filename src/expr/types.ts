@@ -80,6 +80,8 @@ export interface MergeExpr {
   readonly shape?: readonly number[]
   /** Round the result to this dtype before anything else uses it. */
   readonly rounded?: OutputDtype
+  /** Compute in float64, whatever the recipe says. */
+  readonly precise?: true
 }
 
 /**

@@ -83,6 +83,15 @@ export const stackedLike = ({ layers, sizes, network }: Value): Pick<Value, 'lay
   ...(network ? { network } : {}),
 })
 
-/** A configuration as steps have changed it: see `Value.network`. */
-export const withNetwork = (config: NonNullable<Value['network']>, network: Value['network'] = {}) =>
-  Object.fromEntries(Object.entries({ ...config, ...network }).filter(([, value]) => value !== undefined))
+/** A configuration as steps have changed it: see `Value.network`. A list for layers, all alike, has one entry for each. */
+export function withNetwork(config: NonNullable<Value['network']>, network: Value['network'] = {}) {
+  const { num_hidden_layers: layers } = config
+  const { layer_types: types } = network
+  const fitted =
+    Array.isArray(types) && typeof layers === 'number' && types.length !== layers
+      ? { layer_types: Array.from({ length: layers }, () => types[0]) }
+      : {}
+  return Object.fromEntries(
+    Object.entries({ ...config, ...network, ...fitted }).filter(([, value]) => value !== undefined),
+  )
+}

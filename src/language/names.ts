@@ -17,6 +17,8 @@ export interface Scope {
   readonly groups: ReadonlyMap<string, { readonly models: readonly string[] }>
   /** Models that are known to be adapters. */
   readonly adapters?: ReadonlySet<string>
+  /** Steps whose results have other tensors than the models that they use. */
+  readonly renewed?: ReadonlySet<string>
 }
 
 export interface Participant {

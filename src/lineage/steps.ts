@@ -23,19 +23,20 @@ export function describeSteps(
   },
 ): Record<string, StepRecord> {
   const needed = reachedFrom(from, recipe.steps)
-  const patterns = new Map(plan.steps.map((step) => [step.name, step.patterns]))
+  const planned = new Map(plan.steps.map((step) => [step.name, step]))
   return recordOf(
     recipe.steps
       .filter((step) => needed.has(step.name))
       .map((step) => {
-        const said = kindOf(step).says?.(step) ?? { models: [...new Set(usesOf(step))] }
+        const { patterns = [], says: own } = planned.get(step.name) ?? {}
+        const says = own ?? kindOf(step).says?.(step) ?? { models: [...new Set(usesOf(step))] }
         const check = checks?.get(step.name)
-        const own = {
-          ...{ kind: step.kind, patterns: patterns.get(step.name) ?? [] },
-          ...{ ...said, ...found?.get(step.name), ...(check ? { check } : {}) },
+        const record = {
+          ...{ kind: step.kind, patterns },
+          ...{ ...says, ...found?.get(step.name), ...(check ? { check } : {}) },
         }
         // The kind of step declares the type of this record.
-        return [step.name, own as unknown as StepRecord]
+        return [step.name, record as unknown as StepRecord]
       }),
   )
 }

@@ -50,13 +50,14 @@ export function planSteps(
       way,
       patterns = [],
       left,
+      says,
     } = kindOf(step).plan(step, {
       ...{ recipe, values: read, configOf, scopes, factorings, analyses, adapters, ...given, faults },
     })
     if (value) values.set(name, value)
     else if (way) ways.set(name, way)
     else lost.add(name)
-    steps.push({ name, kind, patterns, ...(left ? { left } : {}) })
+    steps.push({ name, kind, patterns, ...(left ? { left } : {}), ...(says ? { says } : {}) })
   }
   return { steps, ways, lost, analyses, scopes: scopes.list, factorings }
 }

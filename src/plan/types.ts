@@ -5,7 +5,7 @@ import type { AbsentReason, CopyReason } from '../core/reasons.js'
 import type { Expr, PatternCount, PlanFactoring, PlanScope } from '../expr/types.js'
 import type { Quantizer } from '../methods/quantize.js'
 import type { AnalysisCost } from '../steps/analysis.js'
-import type { Analysis } from '../steps/index.js'
+import type { Analysis, StepSaid } from '../steps/index.js'
 
 /** A file that the run reads. Everything else refers to it by its index in `Plan.files`. */
 export interface PlanFile {
@@ -173,6 +173,8 @@ export interface Plan {
     readonly patterns: readonly PatternCount[]
     /** For an extraction: tensors that the adapter skips, and why. */
     readonly left?: Readonly<Record<string, string>>
+    /** What the lineage records of it, besides what is found during the run. */
+    readonly says?: StepSaid
   }[]
   /** What a run reads, writes and holds in memory. */
   readonly cost: {

@@ -44,6 +44,7 @@ export function readSteps(
     steps: names,
     replaced: drafts.at(-1)?.replaced ?? nothing,
     report,
+    renewed: new Set(drafts.flatMap((draft) => (kindOf(draft).renews ? [draft.name] : []))),
     ...(adapters ? { adapters } : {}),
   }
   const linked = drafts.flatMap(({ replaced, ...draft }, index) => {

@@ -9,7 +9,7 @@ import { rebasin } from './rebasin/index.js'
 import { repair } from './repair/index.js'
 import { stack } from './stack/index.js'
 import { transplant } from './transplant/index.js'
-import type { Factored, RecordOf, ShortForm, StepKind } from './types.js'
+import type { Factored, PlanContext, PlannedStep, RecordOf, ShortForm, StepKind } from './types.js'
 import { zip } from './zip/index.js'
 
 /** In the order of the documentation. To add a kind, add a line. */
@@ -30,18 +30,23 @@ export type Step = Parameters<Kind>['step']
 export type Analysis = Parameters<Kind>['analysis']
 /** The findings of analyses, and of the computation of tensors. */
 export type FoundRecord = Parameters<Kind>['found']
+/** What planning says of a step, for its record. */
+export type StepSaid = Parameters<Kind>['said']
 /** A step in a lineage. */
 export type StepRecord = InLineage<Parameters<Kind>>
 
 /** A kind without its own types: it must only get its own steps and analyses. */
-interface AnyKind extends Omit<StepKind<Step, Analysis, never, StepRecord>, 'analysis' | 'says' | 'factored'> {
+interface AnyKind
+  extends Omit<StepKind<Step, Analysis, never, StepRecord>, 'analysis' | 'plan' | 'planLines' | 'says' | 'factored'> {
+  readonly plan: (step: Step, context: PlanContext) => PlannedStep<StepSaid>
+  readonly planLines?: NonNullable<StepKind<Step, Analysis, never, StepSaid>['planLines']>
+  readonly says?: (step: Step) => StepSaid
   readonly factored?: (
     step: string,
     factored: readonly Factored[],
     left: Readonly<Record<string, string>>,
   ) => FoundRecord
   readonly analysis?: AnalysisKind<Analysis, FoundRecord>
-  readonly says?: (step: Step) => object
 }
 
 export const KINDS = ALL as unknown as readonly AnyKind[]

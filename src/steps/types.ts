@@ -71,6 +71,8 @@ export interface StepKind<
   readonly uses: (step: S) => readonly string[]
   /** The model or step that gives the result its names, configuration and tokenizer. */
   readonly like: (step: S) => string
+  /** The result has other tensors than `like`. A merge of such results has the first of them as its default base. */
+  readonly renews?: true
   /** The other models are read with the tensor names of `like`, and completed with their tied tensors. */
   readonly sharesNames?: true
   /** A model whose vocabulary the result gets. It is read with its own tensor names and its tokenizer. */
@@ -99,11 +101,11 @@ export interface StepKind<
   readonly check?: (step: S) => Check | undefined
   /** It can work on adapters alone. */
   readonly takesAdapters?: true
-  readonly plan: (step: S, context: PlanContext) => PlannedStep
+  readonly plan: (step: S, context: PlanContext) => PlannedStep<Said>
   readonly analysis?: AnalysisKind<A, F>
   /** The findings of its factorings. `left`: tensors that are not in the result, with reasons. */
   readonly factored?: (step: string, factored: readonly Factored[], left: Readonly<Record<string, string>>) => F
-  /** The record of the step in the lineage. Default: the models that it uses. */
+  /** The record of the step in the lineage, where planning gives none. Default: the models that it uses. */
   readonly says?: (step: S) => Said
   /** Reads the record of such a step from a lineage, without kind and patterns. Default: the models that it uses. */
   readonly readRecord?: Read<RecordOf<F, Said>>
@@ -111,7 +113,7 @@ export interface StepKind<
   readonly recordedFiles?: (record: RecordOf<F, Said>) => readonly { readonly file: string; readonly sha256: string }[]
   /** What the text of a plan shows for the step in addition to its patterns. */
   readonly planLines?: (
-    step: { readonly name: string },
+    step: { readonly name: string; readonly says?: Said },
     plan: { readonly factorings: readonly PlanFactoring[] },
     left: PlannedStep['left'],
   ) => readonly Lines[]
@@ -246,8 +248,10 @@ export interface PlanContext {
 }
 
 /** The result of a step. Neither a value nor a path: the step has errors. */
-export interface PlannedStep {
+export interface PlannedStep<Said extends object = never> {
   readonly value?: Value | undefined
+  /** The record of the step in the plan and the lineage. */
+  readonly says?: Said
   readonly way?: Way
   readonly patterns?: readonly PatternCount[]
   /** Tensors that are not in the result, with reasons. */

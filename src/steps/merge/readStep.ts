@@ -1,5 +1,5 @@
 import { quote } from '../../core/suggest.js'
-import { get, has, itemsOf, textOf } from '../../language/cursor.js'
+import { type Cursor, get, has, itemsOf, textOf } from '../../language/cursor.js'
 import { resolveName, type Scope } from '../../language/names.js'
 import type { Reading, StepDraft } from '../types.js'
 import { type Base, readFilters, readMerge } from './read.js'
@@ -14,7 +14,7 @@ export function readMergeStep({ name, at }: StepDraft, { root, scope, uses }: Re
     }
   const own = get(at, 'base') ?? get(root, 'base')
   const given: Base = {
-    name: own ? (resolveName(own, scope)?.name ?? '') : firstModel(scope),
+    name: own ? (resolveName(own, scope)?.name ?? '') : defaultBase(at, scope),
     at: own?.path ?? [],
     written: own !== undefined,
   }
@@ -43,7 +43,10 @@ export const mergeUses = ({ base, settings, rules }: MergeStep): readonly string
   ...[settings, ...rules.map((rule) => rule.settings)].flatMap(({ models }) => models),
 ]
 
-function firstModel(scope: Scope): string {
+/** The first model of the recipe. A mixture that is merged has other tensors: then it is that one. */
+function defaultBase(at: Cursor, scope: Scope): string {
+  const merged = textOf(itemsOf(get(at, 'models'))[0])
+  if (merged !== undefined && scope.renewed?.has(merged)) return merged
   const [first] = scope.models.keys()
   return first === undefined ? '' : (scope.replaced.get(first) ?? first)
 }

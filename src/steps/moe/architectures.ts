@@ -27,6 +27,8 @@ export interface Architecture {
   /** `model_type`s of dense models that it can be made from. */
   readonly from: readonly string[]
   readonly class: string
+  /** The key of its configuration that counts experts. */
+  readonly count: 'num_local_experts' | 'num_experts' | 'n_routed_experts'
   readonly shared: 'none' | 'gated' | 'plain'
   /** Biases of attention that its network has; others can't be kept. */
   readonly biases: RegExp | undefined
@@ -72,6 +74,7 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     title: 'Mixtral',
     from: ['llama', 'mistral'],
     class: 'MixtralForCausalLM',
+    count: 'num_local_experts',
     shared: 'none',
     biases: undefined,
     headWidths: true,
@@ -96,6 +99,7 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     title: 'DeepSeek MoE',
     from: ['llama', 'mistral'],
     class: 'DeepseekForCausalLM',
+    count: 'n_routed_experts',
     shared: 'plain',
     biases: /\.(q|k|v|o)_proj\.bias$/,
     headWidths: false,
@@ -136,6 +140,7 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     title: 'Qwen MoE',
     from: ['qwen2', 'llama', 'mistral'],
     class: 'Qwen2MoeForCausalLM',
+    count: 'num_experts',
     shared: 'gated',
     biases: /\.(q|k|v)_proj\.bias$/,
     headWidths: true,
@@ -169,6 +174,7 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
     title: 'Qwen3 MoE',
     from: ['qwen3'],
     class: 'Qwen3MoeForCausalLM',
+    count: 'num_experts',
     shared: 'none',
     biases: /\.(q|k|v|o)_proj\.bias$/,
     headWidths: true,

@@ -1,9 +1,10 @@
 /** The base of a mixture: its layers, its configuration, and which mixture it becomes. */
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
-import { type Value, withNetwork } from '../../expr/values.js'
+import type { Value } from '../../expr/values.js'
 import type { PlanContext } from '../types.js'
 import { ALL, type Architecture, architectureOf, type ConfigChange, defaultFor } from './architectures.js'
+import { configOfValue } from './changed/read.js'
 import { type Dense, denseOf } from './network.js'
 import type { Refuse } from './refuse.js'
 import { windowsOf } from './stated.js'
@@ -19,8 +20,7 @@ export interface Base {
 }
 
 export function readBase(step: MixStep, base: Value, refuse: Refuse, context: PlanContext): Base | undefined {
-  const own = context.configOf(base.origin)
-  const config = own && withNetwork({ ...own, ...base.sizes }, base.network)
+  const config = configOfValue(base, context)
   const mixture = architectureOf(config?.model_type)
   if (mixture)
     return refuse(
@@ -58,28 +58,34 @@ export function readBase(step: MixStep, base: Value, refuse: Refuse, context: Pl
 const sharedOf = ({ shared }: MixStep): readonly Architecture['shared'][] =>
   !shared ? ['none', 'plain'] : shared.prompts.length > 0 || shared.zeroGate ? ['gated'] : ['plain', 'gated']
 
-/** What the configuration says of windows. Warning: `lost-windows`, where the base has some that the mixture can't have. */
+/** What the configuration says of windows. `lost`, and a warning `lost-windows`: the base has some that the mixture can't have. */
 export function windowsIn(
   step: MixStep,
   { title, windows: possible }: Architecture,
   config: Config,
   layers: number,
   { recipe, faults }: PlanContext,
-): ConfigChange {
+): { readonly change: ConfigChange; readonly lost?: string } {
   const own = windowsOf(config, layers)
-  if (own && possible === own.layers) return {}
-  if (own)
+  if (own && possible === own.layers) return { change: {} }
+  const lost =
+    own &&
+    `${own.layers === 'all' ? 'the' : 'some'} layers of ${quote(step.base)} see ${own.size} tokens back, those of the mixture see all`
+  if (own && lost !== undefined)
     faults.warn(
       'lost-windows',
-      `${own.layers === 'all' ? 'the' : 'some'} layers of ${quote(step.base)} see ${own.size} tokens back, those of the mixture see all`,
+      lost,
       recipe.placeOf(step.at, 'key'),
       `${title} gets no sliding windows${possible === 'all' ? ' in single layers' : ', as with mergekit'}; texts of up to ${own.size} tokens are not affected`,
       step.name,
     )
   return {
-    ...(Array.isArray(config.layer_types)
-      ? { layer_types: Array.from({ length: layers }, () => 'full_attention') }
-      : {}),
-    ...(config.use_sliding_window === true ? { use_sliding_window: false } : {}),
+    change: {
+      ...(Array.isArray(config.layer_types)
+        ? { layer_types: Array.from({ length: layers }, () => 'full_attention') }
+        : {}),
+      ...(config.use_sliding_window === true ? { use_sliding_window: false } : {}),
+    },
+    ...(lost === undefined ? {} : { lost }),
   }
 }

@@ -1,4 +1,4 @@
-/** Plans mixtures of dense models. */
+/** Plans mixtures: of dense models, and of other mixtures. */
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
@@ -8,22 +8,49 @@ import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext, PlannedStep } from '../types.js'
 import { type Architecture, PARTS } from './architectures.js'
 import { type Config, readBase, windowsIn } from './base.js'
-import { made, planChange } from './change.js'
+import { planDense } from './changed/dense.js'
+import { planPool } from './changed/pool.js'
+import { configOfValue, made, readMixture } from './changed/read.js'
 import { type Dense, denseOf } from './network.js'
+import { mixSaid } from './record.js'
 import { ofBase, type Refuse, refusing } from './refuse.js'
 import { planRouters } from './routers.js'
 import { headWidth, stated } from './stated.js'
-import { expertsOf, type MixStep, type MoeAnalysis, type MoeStep } from './types.js'
-import { constantOf, type ExpertWeights, expertTensor, FUSED, fusedTensor, type Joins, type Making } from './weights.js'
+import {
+  type DenseStep,
+  expertsOf,
+  type MixStep,
+  type MoeAnalysis,
+  type MoeSaid,
+  type MoeStep,
+  type PoolStep,
+} from './types.js'
+import { addBiases, type ExpertWeights, expertTensor, FUSED, fusedTensor, type Joins, type Making } from './weights.js'
 
-export function planMoe(step: MoeStep, context: PlanContext): PlannedStep {
-  const value = step.form === 'pool' || step.form === 'dense' ? planChange(step, context) : planMix(step, context)
-  if (!value) return {}
-  warnOfFloat32(context.recipe, step, value.tensors, context.faults)
-  return { value }
+interface PlannedMixture {
+  readonly value: Value
+  readonly says: MoeSaid
 }
 
-function planMix(step: MixStep, context: PlanContext): Value | undefined {
+export function planMoe(step: MoeStep, context: PlanContext): PlannedStep<MoeSaid> {
+  const planned = step.form === 'pool' || step.form === 'dense' ? planChange(step, context) : planMix(step, context)
+  if (!planned) return {}
+  warnOfFloat32(context.recipe, step, planned.value.tensors, context.faults)
+  return planned
+}
+
+function planChange(step: PoolStep | DenseStep, context: PlanContext): PlannedMixture | undefined {
+  const { recipe, values, faults } = context
+  const models = step.form === 'pool' ? step.models : [step.model]
+  const own = models.map((name) => values.get(name)!)
+  if (refuseAnyPacked(recipe, own, step.at, faults)) return undefined
+  const read = models.map((name) => readMixture(step, name, context))
+  const complete = read.filter((one) => one !== undefined)
+  if (complete.length < read.length) return undefined
+  return step.form === 'pool' ? planPool(step, complete, context) : planDense(step, complete[0]!, context)
+}
+
+function planMix(step: MixStep, context: PlanContext): PlannedMixture | undefined {
   const { recipe, values, faults } = context
   const base = values.get(step.base)!
   const used = [step.base, ...expertsOf(step).map(({ model }) => model)]
@@ -48,7 +75,7 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
   const tensors = new Map<string, ValueTensor>()
   for (const [name, tensor] of base.tensors) if (!name.includes('.mlp.')) tensors.set(name, ofBase(tensor))
   addExperts(step, architecture, making, found, joins, tensors)
-  if (architecture.shared === 'gated') addBiases(making, base, tensors)
+  const biases = architecture.shared === 'gated' && addBiases(step.name, dense.prefix, dense.layers, base, tensors)
   const routers = planRouters(step, architecture, making, context, tensors)
   if (routers === 'refused') return undefined
   const { experts, shared } = found
@@ -68,13 +95,20 @@ function planMix(step: MixStep, context: PlanContext): Value | undefined {
     width: experts[0]!.dense.width,
     ...(shared ? { shared: shared.dense.width } : {}),
   }
+  const windows = windowsIn(step, architecture, config, dense.layers, context)
+  const notes = [
+    ...(windows.lost === undefined ? [] : [windows.lost]),
+    ...(biases ? [`biases of q, k and v that ${quote(step.base)} lacks are zeros`] : []),
+  ]
   return {
-    ...made(step.name, tensors, base),
-    network: {
-      ...{ ...base.network, auto_map: undefined, ...stated(config, base) },
-      ...windowsIn(step, architecture, config, dense.layers, context),
-      ...{ architectures: [architecture.class], model_type: architecture.name, ...architecture.config(facts) },
+    value: {
+      ...made(step.name, tensors, base),
+      network: {
+        ...{ ...base.network, auto_map: undefined, ...stated(config, base), ...windows.change },
+        ...{ architectures: [architecture.class], model_type: architecture.name, ...architecture.config(facts) },
+      },
     },
+    says: mixSaid(step, { architecture: architecture.name, perToken, seed, notes }),
   }
 }
 
@@ -112,7 +146,7 @@ function weightsOf(step: MixStep, base: Dense, context: PlanContext): FoundExper
     if (wrong)
       return refuse(`the ${wrong} of ${name} is not of a floating-point dtype`, 'name models with weights', expert.at)
     const [own, theirs] = [step.base, expert.model].map((model) => {
-      const config = context.configOf(context.values.get(model)!.origin)
+      const config = configOfValue(context.values.get(model)!, context)
       return config?.hidden_act ?? config?.hidden_activation ?? 'silu'
     })
     if (own !== theirs)
@@ -209,16 +243,4 @@ function addExperts(
         tensors.set(`${block}.${architecture.sharedName}.${part}.weight`, expertTensor(making, shared, layer, part))
     }
   }
-}
-
-/** Biases of q, k and v that the base lacks: zeros. */
-function addBiases({ step, base: { prefix, layers } }: Making, base: Value, tensors: Map<string, ValueTensor>): void {
-  for (let layer = 0; layer < layers; layer++)
-    for (const part of ['q', 'k', 'v']) {
-      const name = `${prefix}.${layer}.self_attn.${part}_proj`
-      const weight = base.tensors.get(`${name}.weight`)
-      if (!weight || tensors.has(`${name}.bias`)) continue
-      const shape = weight.shape.slice(0, 1)
-      tensors.set(`${name}.bias`, { dtype: weight.dtype, shape, expr: constantOf(step, shape) })
-    }
 }

@@ -120,16 +120,26 @@ export type RowSource =
 export const tensorsOf = (rows: readonly RowSource[]): readonly AnalysisTensor[] =>
   rows.flatMap((row) => (row.kind === 'means' ? [row.positive, ...(row.negative ? [row.negative] : [])] : []))
 
-/** What the lineage keeps of the step. */
+/** What the plan and the lineage keep of the step. */
 export interface MoeSaid {
   readonly models: readonly string[]
   readonly form: MoeStep['form']
-  readonly architecture?: string
-  readonly gate?: Gate
-  readonly seed?: number
   readonly layout: Naming
+  /** The `model_type` of the result. */
+  readonly architecture?: string
+  readonly base?: string
+  readonly gate?: Gate
+  /** Of random numbers, where there are any. */
+  readonly seed?: number
+  /** Of dense models, and then the shared one. */
   readonly experts?: readonly ExpertRecord[]
+  readonly experts_per_token?: number
+  /** Of mixtures in one: where its experts come from, in their order. */
+  readonly pooled?: readonly { readonly model: string; readonly experts: number }[]
+  /** Of a dense model: by expert. */
   readonly weights?: readonly number[]
+  /** What is not in the result, or differs from what the models had. */
+  readonly notes?: readonly string[]
 }
 
 export interface ExpertRecord {
@@ -139,6 +149,8 @@ export interface ExpertRecord {
   readonly prompts: readonly string[]
   readonly negative: readonly string[]
   readonly shared?: boolean
+  /** Of a shared expert: its gate is zero. */
+  readonly zero_gate?: boolean
 }
 
 /** What was found while it was made: the tokens of each expert's prompts. */

@@ -2,7 +2,7 @@
 import { elements } from '../../core/dtypes.js'
 import { randomStream } from '../../core/random.js'
 import type { AnalysisTensor, ConstantExpr, Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
-import type { ValueTensor } from '../../expr/values.js'
+import type { Value, ValueTensor } from '../../expr/values.js'
 import { type NoiseBlock, noiseOf } from '../../methods/noise.js'
 import type { View } from '../../views/types.js'
 import type { Part } from './architectures.js'
@@ -131,6 +131,26 @@ export const constantOf = (step: string, shape: readonly number[]): ConstantExpr
   value: 0,
   shape,
 })
+
+/** Biases of q, k and v that a model lacks: zeros. Whether it lacked any. */
+export function addBiases(
+  step: string,
+  prefix: string,
+  layers: number,
+  like: Value,
+  tensors: Map<string, ValueTensor>,
+): boolean {
+  const names = Array.from({ length: layers }, (_, layer) =>
+    ['q', 'k', 'v'].map((part) => `${prefix}.${layer}.self_attn.${part}_proj`),
+  ).flat()
+  const lacking = names.filter((name) => like.tensors.has(`${name}.weight`) && !tensors.has(`${name}.bias`))
+  for (const name of lacking) {
+    const { dtype, shape } = like.tensors.get(`${name}.weight`)!
+    const rows = shape.slice(0, 1)
+    tensors.set(`${name}.bias`, { dtype, shape: rows, expr: constantOf(step, rows) })
+  }
+  return lacking.length > 0
+}
 
 /** Random rows. `who`: whose they are, in a layer. */
 export function randomRows(

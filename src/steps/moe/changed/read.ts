@@ -1,0 +1,68 @@
+/** Mixtures that are changed: read with their configurations, and taken apart. */
+import { quote } from '../../../core/suggest.js'
+import { stackedLike, type Value, type ValueTensor, withNetwork } from '../../../expr/values.js'
+import type { PlanContext } from '../../types.js'
+import { type Architecture, architectureOf, type Part } from '../architectures.js'
+import { type Mixture, type MixtureLayer, mixtureOf } from '../network.js'
+import { ofBase, refusing } from '../refuse.js'
+import type { DenseStep, PoolStep } from '../types.js'
+import { reshaped } from '../weights.js'
+
+type Config = Readonly<Record<string, unknown>>
+
+export interface ReadMixture {
+  readonly name: string
+  readonly value: Value
+  readonly config: Config
+  readonly architecture: Architecture
+  readonly mixture: Mixture
+}
+
+/** The configuration of a model or step, as earlier steps changed it. */
+export function configOfValue({ origin, sizes, network }: Value, { configOf }: Pick<PlanContext, 'configOf'>) {
+  const config = configOf(origin)
+  return config && withNetwork({ ...config, ...sizes }, network)
+}
+
+export function readMixture(step: PoolStep | DenseStep, name: string, context: PlanContext): ReadMixture | undefined {
+  const refuse = refusing(context, step.at)
+  const value = context.values.get(name)!
+  const config = configOfValue(value, context)
+  const architecture = architectureOf(config?.model_type)
+  if (!config || !architecture)
+    return refuse(
+      `${quote(name)} is not a mixture that terge knows: its model_type is ${JSON.stringify(config?.model_type ?? null)}`,
+      'name Mixtral, Qwen2-MoE, Qwen3-MoE or DeepSeek-MoE models',
+    )
+  const mixture = mixtureOf(value, architecture)
+  if (typeof mixture === 'string')
+    return refuse(`${quote(name)} is not a complete ${architecture.title} model: ${mixture}`, 'use a complete model')
+  if (Number(config.n_group ?? 1) > 1)
+    return refuse(`${quote(name)} chooses experts by groups`, 'name a mixture without n_group')
+  return { name, value, config, architecture, mixture }
+}
+
+/** One matrix of one expert: a stored part of a tensor, or a tensor. A string: why it can't be taken alone. */
+export function matrixOf({ experts, fused }: MixtureLayer, index: number, part: Part): ValueTensor | string {
+  if (!fused) return experts![index]![part]
+  const whole = part === 'down_proj' ? fused.down : fused.gateUp
+  if (whole.expr.kind !== 'read') return 'its experts are in one tensor that a step makes'
+  const [, rows = 0, columns = 0] = whole.shape
+  const half = part === 'down_proj' ? rows : rows / 2
+  const one = { kind: 'slice', of: whole.expr.view, axis: 0, start: index, count: 1 } as const
+  const place = { kind: 'slice', of: one, axis: 1, start: part === 'up_proj' ? half : 0, count: half } as const
+  const shape = [half, columns]
+  return { dtype: whole.dtype, shape, expr: { kind: 'read', view: reshaped(place, shape) }, reason: 'expert' }
+}
+
+/** The tensors that are neither experts nor routers. */
+export const besides = ({ value, mixture: { names } }: ReadMixture): Map<string, ValueTensor> =>
+  new Map([...value.tensors].flatMap(([name, tensor]) => (names.has(name) ? [] : [[name, ofBase(tensor)] as const])))
+
+/** The result of a step, which has the configuration of `like`. */
+export const made = (name: string, tensors: ReadonlyMap<string, ValueTensor>, like: Value): Value => ({
+  name,
+  tensors: new Map([...tensors].sort(([a], [b]) => (a < b ? -1 : 1))),
+  origin: like.origin,
+  ...stackedLike(like),
+})

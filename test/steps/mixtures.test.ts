@@ -1,0 +1,312 @@
+/** Mixtures that are put together, made dense and chained: values follow from the numbers that the models are written with. */
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { type Lineage, plan, run, stepLine, stepNotes, validate } from '../../src/index.js'
+import { bf16, f32, f32Of, inFolder, numbers, type RawTensor, random, writeModel } from '../support/files.js'
+
+const [HIDDEN, WIDTH, LAYERS] = [4, 6, 2]
+type Tensors = Record<string, RawTensor>
+type Form = (shape: readonly number[], seed: number) => RawTensor
+type Config = Readonly<Record<string, unknown>>
+
+const half: Form = (shape, seed) =>
+  bf16(
+    shape,
+    numbers(
+      shape.reduce((all, size) => all * size, 1),
+      seed,
+    ),
+  )
+
+const PARTS = ['gate_proj', 'up_proj', 'down_proj']
+const shapeOf = (part: string, width = WIDTH): number[] => (part === 'down_proj' ? [HIDDEN, width] : [width, HIDDEN])
+
+/** Everything but the MLPs. `biases`: those of q, k and v. */
+const rest = (form: Form, seed: number, biases = false): Tensors => ({
+  'model.embed_tokens.weight': form([8, HIDDEN], seed),
+  'lm_head.weight': form([8, HIDDEN], seed + 1),
+  ...Object.fromEntries(
+    Array.from({ length: LAYERS }, (_, layer) =>
+      ['q', 'k', 'v'].flatMap((part, at) => [
+        [`model.layers.${layer}.self_attn.${part}_proj.weight`, form([HIDDEN, HIDDEN], seed + 10 * layer + at + 2)],
+        ...(biases ? [[`model.layers.${layer}.self_attn.${part}_proj.bias`, form([HIDDEN], seed + at)]] : []),
+      ]),
+    ).flat(),
+  ),
+})
+
+const dense = (form: Form, seed: number): Tensors => ({
+  ...rest(form, seed),
+  ...Object.fromEntries(
+    Array.from({ length: LAYERS }, (_, layer) =>
+      PARTS.map((part, at) => [
+        `model.layers.${layer}.mlp.${part}.weight`,
+        form(shapeOf(part), seed + 50 + 3 * layer + at),
+      ]),
+    ).flat(),
+  ),
+})
+
+/** Expert E of layer L has the numbers of seed `seed + 100 + 10 E + 50 L + part`. */
+function mixture(kind: 'mixtral' | 'qwen', experts: number, form: Form, seed: number, shared?: number): Tensors {
+  const names = kind === 'mixtral' ? ['w1', 'w3', 'w2'] : PARTS
+  const tensors = rest(form, seed, shared !== undefined)
+  for (let layer = 0; layer < LAYERS; layer++) {
+    const block = `model.layers.${layer}.${kind === 'mixtral' ? 'block_sparse_moe' : 'mlp'}`
+    tensors[`${block}.gate.weight`] = form([experts, HIDDEN], seed + 90 + layer)
+    for (let expert = 0; expert < experts; expert++)
+      for (const [at, part] of PARTS.entries())
+        tensors[`${block}.experts.${expert}.${names[at]}.weight`] = form(
+          shapeOf(part),
+          seed + 100 + 10 * expert + 50 * layer + at,
+        )
+    if (shared === undefined) continue
+    tensors[`${block}.shared_expert_gate.weight`] = form([1, HIDDEN], seed + 95)
+    for (const [at, part] of PARTS.entries())
+      tensors[`${block}.shared_expert.${part}.weight`] = form(shapeOf(part, shared), seed + 96 + at)
+  }
+  return tensors
+}
+
+const COMMON = {
+  ...{ hidden_size: HIDDEN, num_attention_heads: 1, num_key_value_heads: 1, num_hidden_layers: LAYERS, vocab_size: 8 },
+  ...{
+    rms_norm_eps: 1e-5,
+    rope_theta: 10000,
+    hidden_act: 'silu',
+    max_position_embeddings: 32,
+    tie_word_embeddings: false,
+  },
+}
+const CONFIGS: Readonly<Record<string, Config>> = {
+  llama: { ...COMMON, model_type: 'llama', architectures: ['LlamaForCausalLM'], intermediate_size: WIDTH },
+  mistral: { ...COMMON, model_type: 'mistral', intermediate_size: WIDTH, sliding_window: 16 },
+  mixtral: { ...COMMON, model_type: 'mixtral', intermediate_size: WIDTH, num_experts_per_tok: 2 },
+  qwen2_moe: {
+    ...{ ...COMMON, model_type: 'qwen2_moe', moe_intermediate_size: WIDTH, num_experts: 2, num_experts_per_tok: 1 },
+    ...{ norm_topk_prob: false, intermediate_size: 99 },
+  },
+  qwen3_moe: {
+    ...{ ...COMMON, model_type: 'qwen3_moe', moe_intermediate_size: WIDTH, num_experts: 2, num_experts_per_tok: 1 },
+    ...{ norm_topk_prob: true, use_sliding_window: true, sliding_window: 16, max_window_layers: 1, head_dim: HIDDEN },
+  },
+}
+
+function write(folder: string, name: string, tensors: Tensors, config: Config): void {
+  mkdirSync(path.join(folder, name), { recursive: true })
+  writeModel(path.join(folder, name, 'model.safetensors'), tensors)
+  writeFileSync(path.join(folder, name, 'config.json'), JSON.stringify(config))
+}
+
+function read(folder: string): Tensors {
+  const bytes = readFileSync(path.join(folder, 'model.safetensors'))
+  const start = 8 + Number(bytes.readBigUInt64LE(0))
+  const { __metadata__: _, ...header } = JSON.parse(bytes.subarray(8, start).toString()) as Record<
+    string,
+    { dtype: string; shape: number[]; data_offsets: [number, number] }
+  >
+  return Object.fromEntries(
+    Object.entries(header).map(
+      ([
+        name,
+        {
+          dtype,
+          shape,
+          data_offsets: [from, to],
+        },
+      ]) => [name, { dtype, shape, bytes: Uint8Array.from(bytes.subarray(start + from, start + to)) }],
+    ),
+  )
+}
+
+interface Made {
+  readonly tensors: Tensors
+  readonly config: Record<string, unknown>
+  readonly lineage: Lineage
+}
+
+const recipeOf = (folder: string, steps: object, names: readonly string[]) => ({
+  ...{ terge: 1, steps, output: path.join(folder, 'out') },
+  models: Object.fromEntries(names.map((name) => [name, path.join(folder, name)])),
+})
+
+async function make(folder: string, steps: object, ...names: string[]): Promise<Made> {
+  const recipe = recipeOf(folder, steps, names)
+  const { outputs } = await run(await plan(recipe), { sync: false, force: true })
+  return {
+    tensors: read(recipe.output),
+    config: JSON.parse(readFileSync(path.join(recipe.output, 'config.json'), 'utf8')),
+    lineage: outputs[0]!.lineage,
+  }
+}
+
+async function refused(folder: string, steps: object, ...names: string[]): Promise<string> {
+  const { diagnostics } = await validate(recipeOf(folder, steps, names))
+  return diagnostics.map(({ code, message }) => `${code}: ${message}`).join('\n')
+}
+
+/** BF16 as float32. */
+const widened = ({ bytes, shape }: RawTensor): RawTensor => {
+  const halves = new Uint16Array(bytes.slice().buffer)
+  return f32(shape, new Float32Array(Uint32Array.from(halves, (bits) => bits << 16).buffer))
+}
+const notes = ({ lineage }: Made): string => stepNotes(Object.values(lineage.steps).at(-1)!).join('\n')
+
+test('a pool has the dtypes of the first mixture, in both layouts', () =>
+  inFolder(async (folder) => {
+    const [a, b] = [mixture('mixtral', 2, random, 1), mixture('mixtral', 3, half, 2)]
+    write(folder, 'a', a, CONFIGS.mixtral!)
+    write(folder, 'b', b, CONFIGS.mixtral!)
+    const parts = await make(folder, { x: { moe: { pool: ['a', 'b'] } } }, 'a', 'b')
+    const fused = await make(folder, { x: { moe: { pool: ['a', 'b'], layout: 'fused' } } }, 'a', 'b')
+    assert.equal(
+      [...new Set([parts, fused].flatMap(({ tensors }) => Object.values(tensors)).map((one) => one.dtype))],
+      ['F32'],
+    )
+    const at = 'model.layers.1.block_sparse_moe'
+    const down = f32Of(fused.tensors['model.layers.1.mlp.experts.down_proj']!)
+    for (const [index, expert] of [0, 1, 2, 3, 4].entries()) {
+      const wanted =
+        expert < 2 ? a[`${at}.experts.${expert}.w2.weight`]! : widened(b[`${at}.experts.${expert - 2}.w2.weight`]!)
+      assert.equal(parts.tensors[`${at}.experts.${index}.w2.weight`]!.bytes, wanted.bytes)
+      assert.equal([...down.subarray(24 * index, 24 * (index + 1))], [...f32Of(wanted)])
+    }
+    const rows = [...f32Of(a[`${at}.gate.weight`]!), ...f32Of(widened(b[`${at}.gate.weight`]!))]
+    assert.equal([...f32Of(parts.tensors[`${at}.gate.weight`]!)], rows)
+    // Their configurations leave the number of experts to the class, whose default is 8.
+    assert.equal([parts.config.num_local_experts, parts.config.num_experts_per_tok], [5, 2])
+    // The other way round, all are BF16.
+    const other = await make(folder, { x: { moe: { pool: ['b', 'a'] } } }, 'a', 'b')
+    assert.equal([...new Set(Object.values(other.tensors).map(({ dtype }) => dtype))], ['BF16'])
+  }))
+
+test('a pool says what it leaves out, and refuses experts that would compute something else', () =>
+  inFolder(async (folder) => {
+    write(folder, 'a', mixture('qwen', 2, random, 1, WIDTH), CONFIGS.qwen2_moe!)
+    write(folder, 'b', mixture('qwen', 3, random, 2, 9), { ...CONFIGS.qwen2_moe, num_experts: 3, norm_topk_prob: true })
+    const found = await make(folder, { x: { moe: { pool: ['a', 'b'] } } }, 'a', 'b')
+    assert.is(found.config.num_experts, 5)
+    assert.match(notes(found), /shared expert of 'b' is not in the result; that of 'a' is/)
+    assert.match(notes(found), /norm_topk_prob is that of 'a', false/)
+    assert.match(stepLine('x', found.lineage.steps.x!)!, /qwen2_moe of 5 experts: 2 of a and 3 of b; 1 per token/)
+    write(folder, 'c', mixture('qwen', 2, random, 3, WIDTH), { ...CONFIGS.qwen2_moe, hidden_act: 'gelu' })
+    assert.match(
+      await refused(folder, { x: { moe: { pool: ['a', 'c'] } } }, 'a', 'c'),
+      /bad-mixture: 'a' has hidden_act "silu", and 'c' "gelu"/,
+    )
+  }))
+
+test('a dense model leaves out experts of weight 0, whatever they are', () =>
+  inFolder(async (folder) => {
+    const moe = mixture('qwen', 3, random, 1, 9)
+    const at = 'model.layers.0.mlp'
+    const name = `${at}.experts.1.up_proj.weight`
+    moe[name] = f32([WIDTH, HIDDEN], new Float32Array(WIDTH * HIDDEN).fill(Number.NaN))
+    delete moe['model.layers.1.self_attn.k_proj.bias']
+    write(folder, 'm', moe, { ...CONFIGS.qwen2_moe, num_experts: 3 })
+    const found = await make(folder, { x: { moe: { dense: { model: 'm', weights: [3, 0, -1, 0] } } } }, 'm')
+    const [first, last] = [0, 2].map((expert) => f32Of(moe[`${at}.experts.${expert}.up_proj.weight`]!))
+    f32Of(found.tensors[`${at}.up_proj.weight`]!).forEach((value, i) => {
+      assert.is(value, Math.fround((3 * first![i]! - last![i]!) / 2))
+    })
+    assert.equal(f32Of(found.tensors['model.layers.1.self_attn.k_proj.bias']!), new Float32Array(HIDDEN))
+    assert.equal([found.config.model_type, found.config.intermediate_size], ['qwen2', WIDTH])
+    assert.match(notes(found), /the shared expert of 'm' is not in the result/)
+    assert.match(notes(found), /norm_topk_prob of 'm' is false/)
+    assert.match(notes(found), /biases of q, k and v .* are zeros/)
+  }))
+
+test('a dense model of Qwen3-MoE has its windows in all layers', () =>
+  inFolder(async (folder) => {
+    write(folder, 'm', mixture('qwen', 2, random, 1), CONFIGS.qwen3_moe!)
+    const { config } = await make(folder, { x: { moe: { dense: { model: 'm' } } } }, 'm')
+    assert.equal(
+      [config.layer_types, config.max_window_layers, config.sliding_window, config.use_sliding_window],
+      [['sliding_attention', 'sliding_attention'], 0, 16, true],
+    )
+  }))
+
+test('an upcycled model becomes its model again, byte for byte', () =>
+  inFolder(async (folder) => {
+    const model = dense(random, 1)
+    write(folder, 'model', model, CONFIGS.llama!)
+    const copies = (count: number, layout: string) => ({ moe: { upcycle: { model: 'model', copies: count }, layout } })
+    for (const [count, layout] of [
+      [3, 'parts'],
+      [7, 'fused'],
+    ] as const) {
+      const steps = { mix: copies(count, layout), x: { moe: { dense: { model: 'mix' } } } }
+      const { tensors } = await make(folder, steps, 'model')
+      for (const [name, { bytes }] of Object.entries(model)) assert.equal(tensors[name]!.bytes, bytes, name)
+    }
+  }))
+
+test('chains: a dense model of a mixture is a base, stacks keep their layers, and mixtures merge with each other', () =>
+  inFolder(async (folder) => {
+    const [a, b] = [mixture('mixtral', 2, random, 1), mixture('mixtral', 2, random, 2)]
+    write(folder, 'a', a, { ...CONFIGS.mixtral, num_local_experts: 2 })
+    write(folder, 'b', b, { ...CONFIGS.mixtral, num_local_experts: 2 })
+    const d = { moe: { dense: { model: 'a', weights: [1, 0] } } }
+    const mix = { moe: { base: 'd', gate: 'random', experts: [{ model: 'd' }, { model: 'd' }, { model: 'd' }] } }
+    const again = await make(folder, { d, mix }, 'a')
+    assert.equal([again.config.model_type, again.config.num_local_experts], ['mixtral', 3])
+    const w1 = (expert: number) => `model.layers.1.block_sparse_moe.experts.${expert}.w1.weight`
+    assert.equal(again.tensors[w1(2)]!.bytes, a[w1(0)]!.bytes)
+    const stack = {
+      stack: [
+        { model: 'a', layers: [0, 2] },
+        { model: 'a', layers: [1, 2] },
+      ],
+    }
+    const tall = await make(folder, { stack, x: { moe: { dense: { model: 'stack' } } } }, 'a')
+    assert.is(tall.config.num_hidden_layers, 3)
+    assert.ok(tall.tensors['model.layers.2.mlp.up_proj.weight'])
+    // The default base of a merge of mixtures is the first of them, and not the recipe's first model.
+    const pool = (...models: string[]) => ({ moe: { pool: models } })
+    const steps = { p: pool('a', 'b'), q: pool('b', 'a'), x: { merge: { method: 'linear', models: ['p', 'q'] } } }
+    const merged = await make(folder, steps, 'a', 'b')
+    assert.is(merged.config.num_local_experts, 4)
+    f32Of(merged.tensors[w1(3)]!).forEach((value, i) => {
+      const wanted = (f32Of(b[w1(1)]!)[i]! + f32Of(a[w1(1)]!)[i]!) / 2
+      assert.ok(Math.abs(value - wanted) < 1e-7)
+    })
+  }))
+
+test('layer types have one entry for each layer of a mixture of a stack, and a window that goes is reported', () =>
+  inFolder(async (folder) => {
+    write(folder, 'm', dense(random, 1), CONFIGS.mistral!)
+    const qwen = { ...CONFIGS.llama, model_type: 'qwen2', use_sliding_window: true, sliding_window: 16 }
+    const types = { layer_types: ['full_attention', 'sliding_attention'] }
+    write(folder, 'q', { ...dense(random, 1), ...rest(random, 1, true) }, { ...qwen, ...types })
+    const stack = {
+      stack: [
+        { model: 'q', layers: [0, 2] },
+        { model: 'q', layers: [1, 2] },
+      ],
+    }
+    const shared_expert = { model: 's', scale: 0 }
+    const x = { moe: { upcycle: { model: 's', copies: 2 }, shared_expert } }
+    const tall = await make(folder, { s: stack, x }, 'q')
+    assert.equal(tall.config.layer_types, Array(3).fill('full_attention'))
+    assert.match(notes(tall), /^some layers of 's' see 16 tokens back, those of the mixture see all$/)
+    const after = {
+      x: { moe: { upcycle: { model: 'q', copies: 2 }, shared_expert: { model: 'q', scale: 0 } } },
+      y: {
+        stack: [
+          { model: 'x', layers: [0, 2] },
+          { model: 'x', layers: [1, 2] },
+        ],
+      },
+    }
+    assert.equal((await make(folder, after, 'q')).config.layer_types, Array(3).fill('full_attention'))
+    const mistral = await make(folder, { x: { moe: { upcycle: { model: 'm', copies: 4, noise: 0.5 }, seed: 3 } } }, 'm')
+    assert.match(notes(mistral), /the layers of 'm' see 16 tokens back/)
+    assert.is(
+      stepLine('x', mistral.lineage.steps.x!),
+      'x: mixtral of 4 copies of m; 2 per token; random routers; noise 0.5; seed 3',
+    )
+  }))
+
+test.run()
