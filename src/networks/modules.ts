@@ -9,9 +9,14 @@ export interface AdaptedLayer {
 
 type Shape = readonly number[]
 
-const EMBEDDING =
-  /(^|[._])(embed_tokens|embed_in|embed_positions|\w*embed(s|ding|dings)?|wte|wpe|shared|relative_attention_bias)$/i
+const EMBEDDING = /(^|[._])(embed_tokens|embed_in|\w*embed(s|ding|dings)?|wte|wpe|shared|relative_attention_bias)$/i
 const HEAD = /(^|[._])(unembed\w*|output_embeddings)$/i
+
+/**
+ * Embeddings that compute in a way of their own, or whose weight networks read without calling them: PEFT would load an update of them
+ * and not compute with it.
+ */
+const OWN_FORWARD = /(^|\.)(embed_positions|rel_embeddings|query_embed|query_position_embeddings|level_embed)$/
 
 /** The module of a tensor, and the tensor's name in it: `a.b.weight` is `weight` of `a.b`. */
 export function moduleOf(tensor: string): { readonly module: string; readonly part: string } {
@@ -32,7 +37,7 @@ export function adaptedLayer(
   if (part !== 'weight' || module === '' || shape.includes(0)) return undefined
   // For convolutions with one input channel, the shape does not show the number of groups.
   if (shape.length === 4) return shape[1]! > 1 ? { kind: 'convolution', turned: false } : undefined
-  if (shape.length !== 2) return undefined
+  if (shape.length !== 2 || OWN_FORWARD.test(module)) return undefined
   if (EMBEDDING.test(module) && !HEAD.test(module)) return { kind: 'embedding', turned: true }
   return { kind: 'linear', turned: isTurned(module) }
 }

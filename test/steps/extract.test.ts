@@ -59,6 +59,18 @@ output: {path: ./adapter, from: adapter}
   return { diagnostics, names: [...stored.keys()], config: json(folder, 'adapter/adapter_config.json') }
 }
 
+/** The elements of a model in F32. */
+async function floatsOf(folder: string, name: string, file: string): Promise<ReadonlyMap<string, readonly number[]>> {
+  const { stored } = await inspect(path.join(folder, name))
+  const content = readFileSync(path.join(folder, name, file))
+  return new Map(
+    [...stored].map(([name, { offset, bytes }]) => {
+      const part = content.buffer.slice(content.byteOffset + offset, content.byteOffset + offset + bytes)
+      return [name, [...new Float32Array(part)]]
+    }),
+  )
+}
+
 /** What the adapter makes of its base. */
 async function applied(folder: string): Promise<ReadonlyMap<string, readonly number[]>> {
   const recipe = path.join(folder, 'apply.yml')
@@ -71,24 +83,23 @@ output: ./applied
 `,
   )
   await run(await plan(recipe))
-  const { stored } = await inspect(path.join(folder, 'applied'))
-  const content = readFileSync(path.join(folder, 'applied/model.safetensors'))
-  return new Map(
-    [...stored].map(([name, { offset, bytes }]) => {
-      const part = content.buffer.slice(content.byteOffset + offset, content.byteOffset + offset + bytes)
-      return [name, [...new Float32Array(part)]]
-    }),
-  )
+  return await floatsOf(folder, 'applied', 'model.safetensors')
 }
 
 const codesOf = (diagnostics: readonly Diagnostic[]) => diagnostics.map(({ code }) => code)
 
-async function refused(folder: string, tuned: Tensors, settings: string, base = BASE): Promise<readonly Diagnostic[]> {
+async function refused(
+  folder: string,
+  tuned: Tensors,
+  settings: string,
+  base = BASE,
+  config: object = {},
+): Promise<readonly Diagnostic[]> {
   try {
-    await extracted(folder, base, tuned, settings)
+    await extracted(folder, base, tuned, settings, config)
   } catch (error) {
     assert.instance(error, Fault)
-    return (error as Fault).diagnostics
+    return (error as Fault).diagnostics.filter(({ severity }) => severity === 'error')
   }
   throw new Error('not refused')
 }
@@ -192,6 +203,134 @@ test('an embedding with a tied head is saved whole under both names', () =>
     const result = await applied(folder)
     assert.equal(result.get('model.embed_tokens.weight'), [...f32Of(embedding)])
     assert.not(result.has('lm_head.weight'))
+  }))
+
+/** A network with experts as files have it; in the memory of transformers 5, its experts are in two tensors. */
+const EXPERTS: Tensors = {
+  'model.embed_tokens.weight': random([10, 6], 1),
+  'model.layers.0.self_attn.q_proj.weight': random([6, 6], 2),
+  ...Object.fromEntries(
+    [0, 1, 2].flatMap((expert) =>
+      ['gate_proj', 'up_proj', 'down_proj'].map((name, i) => [
+        `model.layers.0.mlp.experts.${expert}.${name}.weight`,
+        random(i === 2 ? [6, 4] : [4, 6], 10 + 3 * expert + i),
+      ]),
+    ),
+  ),
+  'model.layers.0.mlp.gate.weight': random([3, 6], 3),
+  'model.layers.0.mlp.shared_expert.gate_proj.weight': random([5, 6], 4),
+  'model.layers.0.mlp.shared_expert.up_proj.weight': random([5, 6], 5),
+  'model.layers.0.mlp.shared_expert.down_proj.weight': random([6, 5], 6),
+  'model.layers.0.mlp.shared_expert_gate.weight': random([1, 6], 7),
+  'lm_head.weight': random([10, 6], 8),
+}
+const QWEN = {
+  ...{ architectures: ['Qwen2MoeForCausalLM'], model_type: 'qwen2_moe', num_experts: 3, hidden_size: 6 },
+  ...{ tie_word_embeddings: false, vocab_size: 10 },
+}
+
+test('experts are parameters with the names of transformers 5, each with factors of its own', () =>
+  inFolder(async (folder) => {
+    const tuned = Object.fromEntries(
+      Object.entries(EXPERTS).map(([name, { shape }], i) => [name, random(shape, 60 + i)]),
+    )
+    const made = await extracted(folder, EXPERTS, tuned, 'sv_epsilon: 0', QWEN)
+    assert.equal(codesOf(made.diagnostics), ['other-layout'])
+    assert.match(made.diagnostics[0]!.message, 'qwen2-moe/transformers-5')
+    assert.equal(made.config.target_modules, ['embed_tokens', 'lm_head', 'q_proj', 'shared_expert_gate'])
+    assert.equal(made.config.target_parameters, [
+      ...['down_proj.weight', 'experts.down_proj', 'experts.gate_up_proj'],
+      ...['gate.weight', 'gate_proj.weight', 'up_proj.weight'],
+    ])
+    const adapter = await floatsOf(folder, 'adapter', 'adapter_model.safetensors')
+    // As PEFT computes it: A [experts · rank, inputs], B [outputs, rank · experts], the experts of one rank side by side.
+    const experts = 'base_model.model.model.layers.0.mlp.experts'
+    for (const [level, columns, rows, matrices] of [
+      ['.base_layer', 6, 8, ['gate_proj', 'up_proj']],
+      ['', 4, 6, ['down_proj']],
+    ] as const) {
+      const [a, b] = ['A', 'B'].map((factor) => adapter.get(`${experts}${level}.lora_${factor}.weight`)!)
+      const rank = a!.length / (3 * columns)
+      const scale = level === '' ? made.config.alpha_pattern['model.layers.0.mlp.experts.down_proj'] / rank : 1
+      for (let expert = 0; expert < 3; expert++) {
+        const differences = matrices.flatMap((name) => {
+          const full = `model.layers.0.mlp.experts.${expert}.${name}.weight`
+          return f32Of(tuned[full]!).map((value, i) => value - f32Of(EXPERTS[full]!)[i]!)
+        })
+        for (const [at, wanted] of differences.flatMap((part) => [...part]).entries()) {
+          const [row, column] = [Math.floor(at / columns), at % columns]
+          assert.ok(row < rows)
+          let sum = 0
+          for (let r = 0; r < rank; r++)
+            sum += b![row * rank * 3 + r * 3 + expert]! * a![(expert * rank + r) * columns + column]!
+          assert.ok(Math.abs(scale * sum - wanted) < 1e-4, `${expert} ${row} ${column}`)
+        }
+      }
+    }
+    const result = await applied(folder)
+    for (const [name, tensor] of Object.entries(tuned))
+      for (const [at, value] of f32Of(tensor).entries())
+        assert.ok(Math.abs(result.get(name)![at]! - value) < 1e-4, name)
+  }))
+
+test('names: stored keeps the names of the files; filters match them in both cases', () =>
+  inFolder(async (folder) => {
+    const tuned = Object.fromEntries(
+      Object.entries(EXPERTS).map(([name, { shape }], i) => [name, random(shape, 60 + i)]),
+    )
+    const one = 'exclude: ["**.experts.1.**"]'
+    const stored = await extracted(
+      path.join(folder, made(folder, 'a')),
+      EXPERTS,
+      tuned,
+      `rank: 2, names: stored, ${one}`,
+      QWEN,
+    )
+    assert.equal(codesOf(stored.diagnostics), [])
+    assert.is(stored.names.filter((name) => /experts\.[02]\./.test(name)).length, 12)
+    const all = await extracted(
+      path.join(folder, made(folder, 'b')),
+      EXPERTS,
+      tuned,
+      'rank: 2, exclude: ["**.experts.*.down_proj.**"]',
+      QWEN,
+    )
+    assert.ok(all.names.includes('base_model.model.model.layers.0.mlp.experts.lora_A.weight'))
+    assert.not(all.config.target_parameters.includes('experts.down_proj'))
+    const [fault] = await refused(path.join(folder, made(folder, 'c')), tuned, `rank: 2, ${one}`, EXPERTS, QWEN)
+    assert.is(fault?.code, 'tensor-mismatch')
+    assert.match(fault!.message, 'take only some parts of model.layers.0.mlp.experts.down_proj')
+  }))
+
+test('what PEFT can’t compute with has no factors: positions of BART, and the embedding that encoder and decoder share', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = {
+      'model.shared.weight': random([10, 6], 1),
+      'model.encoder.embed_positions.weight': random([8, 6], 2),
+      'model.encoder.layers.0.fc1.weight': random([8, 6], 3),
+    }
+    const tuned = Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, 60 + i)]))
+    const config = { model_type: 'bart', architectures: ['BartForConditionalGeneration'], is_encoder_decoder: true }
+    const made = await extracted(folder, base, tuned, 'rank: 2', config)
+    assert.equal([made.config.target_modules, made.config.task_type], [['fc1'], null])
+    const { left } = json(folder, 'adapter/lineage.json').steps.adapter as ExtractRecord
+    assert.match(left!['model.shared.weight']!, 'encoder and decoder')
+    assert.match(left!['model.encoder.embed_positions.weight']!, 'modules_to_save')
+  }))
+
+test('a module with others inside is not saved because of its own bias', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = {
+      'bert.encoder.layer.0.dense.weight': random([6, 6], 1),
+      'cls.predictions.bias': random([10], 2),
+      'cls.predictions.transform.dense.weight': random([6, 6], 3),
+      'cls.predictions.transform.LayerNorm.weight': random([6], 4),
+    }
+    const tuned = Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, 60 + i)]))
+    const made = await extracted(folder, base, tuned, 'rank: 2, modules_to_save: true', { model_type: 'bert' })
+    assert.equal(made.config.modules_to_save, ['cls.predictions.transform.LayerNorm'])
+    const { left } = json(folder, 'adapter/lineage.json').steps.adapter as ExtractRecord
+    assert.equal(Object.keys(left!), ['cls.predictions.bias'])
   }))
 
 test('faults of modules_to_save', () =>

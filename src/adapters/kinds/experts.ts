@@ -12,6 +12,17 @@ import { factor, permute, reshape, viewOf } from '../views.js'
 /** Networks of transformers whose experts are stored as [experts, inputs, outputs] and that say so to PEFT. */
 const TRANSPOSED = /^(gpt_oss|aria(_text)?|openai_privacy_filter)$/
 
+/** The `model_type` of a network, or of its text part. */
+export function expertsType(config: Readonly<Record<string, unknown>> | undefined): string {
+  const text = config?.text_config
+  const own = typeof text === 'object' && text !== null ? (text as Record<string, unknown>).model_type : undefined
+  return String(own ?? config?.model_type ?? '')
+}
+
+/** Whether versions of PEFT since 0.20 take the matrices of a stack as [inputs, outputs]. */
+export const storesTransposed = (config: Readonly<Record<string, unknown>> | undefined): boolean =>
+  TRANSPOSED.test(expertsType(config))
+
 type Layout = 'straight' | 'turned'
 
 /** The layout by the version of PEFT; undefined if it does not show it. */

@@ -4,20 +4,28 @@ import type { Value } from '../../expr/values.js'
 import { hubParts } from '../../language/names.js'
 import type { RecipeHead } from '../../language/types.js'
 import { type AdaptedLayer, loadableTask, moduleOf, targetNames } from '../../networks/modules.js'
+import { type Parameter, parameterNames } from './parameters.js'
 import type { ExtractStep } from './types.js'
 
 export type AdapterConfig = Readonly<Record<string, unknown>>
 
+/** The version of PEFT whose form parameters have. */
+const PEFT = '0.21.0'
+
 interface Layer {
   readonly module: string
+  readonly tensor: string
   readonly layer: AdaptedLayer
+  readonly parameter?: Parameter
   readonly rank: number
 }
 
-/** PEFT's task types, by the end of the class name of the model. */
+/**
+ * PEFT's task types, by the end of the class name of the model. Models from sequence to sequence have none: what PEFT 0.21 wraps them
+ * in for theirs needs a method that transformers 5 has no more, and without one PEFT computes the same.
+ */
 const TASKS: readonly (readonly [RegExp, string])[] = [
   [/(ForCausalLM|LMHeadModel)$/, 'CAUSAL_LM'],
-  [/ForConditionalGeneration$/, 'SEQ_2_SEQ_LM'],
   [/ForSequenceClassification$/, 'SEQ_CLS'],
   [/ForTokenClassification$/, 'TOKEN_CLS'],
   [/ForQuestionAnswering$/, 'QUESTION_ANS'],
@@ -26,9 +34,7 @@ const TASKS: readonly (readonly [RegExp, string])[] = [
 export function taskOf(config: Readonly<Record<string, unknown>> | undefined): string | null {
   const [name] = Array.isArray(config?.architectures) ? (config.architectures as unknown[]) : []
   if (typeof name !== 'string') return null
-  const task = TASKS.find(([pattern]) => pattern.test(name))?.[1] ?? null
-  // Vision-language models have such class names too. They generate text like language models.
-  return task === 'SEQ_2_SEQ_LM' && config?.is_encoder_decoder !== true ? null : task
+  return TASKS.find(([pattern]) => pattern.test(name))?.[1] ?? null
 }
 
 /**
@@ -59,7 +65,8 @@ export function adapterConfig(
   const modules = weights.map((tensor) => moduleOf(tensor).module)
   const smaller = layers.filter((layer) => layer.rank !== rank)
   const byModule = (value: (layer: Layer) => number) =>
-    Object.fromEntries(smaller.map((layer) => [layer.module, value(layer)]))
+    Object.fromEntries(smaller.map((layer) => [layer.parameter ? layer.tensor : layer.module, value(layer)]))
+  const parameters = layers.filter(({ parameter }) => parameter).map(({ tensor }) => tensor)
   const { path, revision } = baseOf(recipe, name)
   return {
     // The scale, alpha over rank, is the same for all layers.
@@ -68,7 +75,7 @@ export function adapterConfig(
     base_model_name_or_path: path,
     bias: biases === 'whole' ? 'lora_only' : 'none',
     ...(whole.tied ? { ensure_weight_tying: true } : {}),
-    fan_in_fan_out: layers.some(({ layer }) => layer.kind === 'linear' && layer.turned),
+    fan_in_fan_out: layers.some(({ layer, parameter }) => !parameter && layer.kind === 'linear' && layer.turned),
     inference_mode: true,
     init_lora_weights: true,
     lora_alpha: alpha,
@@ -77,13 +84,16 @@ export function adapterConfig(
     lora_dropout: 0,
     modules_to_save: whole.modules.length > 0 ? whole.modules : null,
     peft_type: 'LORA',
+    // It says how matrices of a stack are stored.
+    ...(parameters.length > 0 ? { peft_version: PEFT } : {}),
     r: rank,
     rank_pattern: byModule((layer) => layer.rank),
     revision,
     target_modules: targetNames(
-      layers.map(({ module }) => module),
+      layers.filter(({ parameter }) => !parameter).map(({ module }) => module),
       modules,
     ),
+    ...(parameters.length > 0 ? { target_parameters: parameterNames(parameters, base.tensors.keys()) } : {}),
     task_type: loadableTask(taskOf(config), base.tensors.keys(), whole.tensors),
     use_dora: false,
     use_rslora: false,

@@ -1,18 +1,16 @@
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
-import { computeOf } from '../../expr/cost.js'
-import type { MergeExpr, PatternCount, PlanFactoring } from '../../expr/types.js'
-import type { AdapterModule, Value, ValueTensor } from '../../expr/values.js'
-import type { HeldWork } from '../../kernels/held/types.js'
-import type { Compute } from '../../kernels/types.js'
+import type { MergeExpr, PatternCount } from '../../expr/types.js'
+import type { Value } from '../../expr/values.js'
 import type { RecipeHead } from '../../language/types.js'
 import { tiedHeadOf } from '../../networks/heads.js'
-import { factorNames, factorShapes, moduleOf } from '../../networks/modules.js'
+import { moduleOf } from '../../networks/modules.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { EMBEDDING, HEAD, headOf, tiesHead } from '../../networks/tied.js'
-import { factorWork } from '../shared/factorWork.js'
 import type { PlanContext } from '../types.js'
 import { adapterConfig } from './config.js'
+import { type Form, factorTensors, modulesOf, type Named, type Ranked, rankedLayers, workOf } from './factors.js'
+import { inMemory } from './inMemory.js'
 import { kroneckerConfig, kroneckerTensors } from './lokr.js'
 import { type Adapted, SMALL, type Sorted, settleRest, sortTensors } from './sort.js'
 import type { ExtractStep } from './types.js'
@@ -23,19 +21,6 @@ export interface Extraction {
   readonly patterns: readonly PatternCount[]
   /** Tensors that are not in the adapter, with reasons. */
   readonly left: Readonly<Record<string, string>>
-}
-
-/** A layer with its rank. */
-interface Ranked extends Adapted {
-  /** The rank without `energy`. */
-  readonly bound: number
-}
-
-/** What all layers share. `open`: ranks are bounds, and the run finds the ranks that reach the energy. */
-interface Form {
-  readonly rank: number
-  readonly alpha: number
-  readonly open: boolean
 }
 
 /**
@@ -50,10 +35,13 @@ export function planExtract(
   config: Readonly<Record<string, unknown>> | undefined,
   { factorings, rankOf, faults }: Pick<PlanContext, 'factorings' | 'rankOf' | 'faults'>,
 ): Extraction | undefined {
-  const [from, base] = [values.get(step.from)!, values.get(step.base)!]
+  const stored = [values.get(step.from)!, values.get(step.base)!] as const
   const place = recipe.placeOf([...step.at, step.key], 'value')
-  if (refuseAnyPacked(recipe, [from, base], step.at, faults)) return undefined
-  const sorted = sortTensors(recipe, step, [from, base], config, faults)
+  if (refuseAnyPacked(recipe, stored, step.at, faults)) return undefined
+  const models = inMemory(recipe, step, stored, config, faults)
+  if (!models) return undefined
+  const { from, base } = models
+  const sorted = sortTensors(recipe, step, models, config, faults)
   if (!sorted) return undefined
   const { patterns, left, whole } = sorted
   const { ranked, form } = rankedLayers(step, sorted.adapted, rankOf)
@@ -81,9 +69,9 @@ export function planExtract(
   }
   const inFull = [...whole.tensors, ...saved]
   const tied = tiedWhole(inFull, base, config)
-  // PEFT gives every adapted layer a change of its bias, or none.
-  const inAll = biases.length === adapted.length
-  const factors = adapted.flatMap((one) => factorTensors(recipe, step, form, one, from, base, factorings))
+  // PEFT gives every adapted layer a change of its bias, or none. Parameters have none.
+  const inAll = biases.length === adapted.length && adapted.every(({ parameter }) => !parameter)
+  const factors = adapted.flatMap((one) => factorTensors(recipe, step, form, one, adapted, [from, base], factorings))
   const rest = [
     ...inFull.map((name) => savedTensor(name, from, base)),
     ...(tied?.head === undefined ? [] : [savedTensor(tied.embedding, from, base, tied.head)]),
@@ -139,7 +127,7 @@ function kroneckerValue(
     const form: Form = { rank: 1, alpha: 1, open: false }
     const ranked: Ranked = { ...one, rank: 1, bound: 1, layer: { ...one.layer, turned: false } }
     return kroneckerTensors(recipe, step, one, [from, base], factorings, (rows, columns, compute) =>
-      workOf(recipe, step, form, ranked, [rows, columns], compute),
+      workOf(recipe, step, form, ranked, one.tensor, [rows, columns], compute),
     )
   })
   if (layers.length === 0 || tensors.includes(undefined)) {
@@ -158,52 +146,6 @@ function kroneckerValue(
   const named = tensors.flatMap((one) => one ?? []).sort(([a], [b]) => (a < b ? -1 : 1))
   const adapter = kroneckerConfig(recipe, step, layers, base, config)
   return { name: step.name, tensors: new Map(named), origin: base.origin, adapter }
-}
-
-/** The ranks of all layers. `rankOf`: those that reach the energy, if the run has found them. */
-function rankedLayers(
-  { name, rank: most, energy, above, alpha }: ExtractStep,
-  adapted: readonly Adapted[],
-  rankOf: PlanContext['rankOf'],
-): { readonly ranked: readonly Ranked[]; readonly form: Form } {
-  const ranked = adapted.map((one): Ranked => {
-    const bound = Math.min(most ?? one.rank, one.rank)
-    return { ...one, bound, rank: rankOf(name, one.tensor) ?? bound }
-  })
-  // The scale is the same for all layers: that of the largest rank.
-  const rank = ranked.reduce((largest, own) => Math.max(largest, own.rank), 0)
-  const open = (energy ?? above) !== undefined && adapted.every(({ tensor }) => rankOf(name, tensor) === undefined)
-  return { ranked, form: { rank, alpha: alpha ?? rank, open } }
-}
-
-const modulesOf = (ranked: readonly Ranked[], { rank: most, alpha }: Form): AdapterModule[] =>
-  ranked.map(({ module, layer, rank }) => ({
-    ...{ module, kind: layer.kind === 'embedding' ? 'other' : 'layer', ...factorNames(layer, module), rank },
-    scale: alpha / most,
-  }))
-
-type Named = readonly [name: string, tensor: ValueTensor]
-
-/** A and B of a layer, [rank, in] and [out, rank], and the factoring that computes them. */
-function factorTensors(
-  recipe: RecipeHead,
-  step: ExtractStep,
-  form: Form,
-  one: Ranked,
-  from: Value,
-  base: Value,
-  factorings: PlanFactoring[],
-): Named[] {
-  const { tensor, module, layer, rank } = one
-  const { dtype, shape, expr } = base.tensors.get(tensor)!
-  const inputs = [from.tensors.get(tensor)!.expr, expr] as const
-  const work = workOf(recipe, step, form, one, shape, computeOf(recipe.compute, ...inputs))
-  const factoring = factorings.push({ step: step.name, tensor, shape, from: inputs[0], base: inputs[1], work }) - 1
-  const [names, shapes] = [factorNames(layer, module), factorShapes(layer, shape, rank)]
-  return (['a', 'b'] as const).map((factor) => {
-    const own = { kind: 'factor', step: step.name, factoring, factor, shape: shapes[factor], inputs } as const
-    return [names[factor], { dtype, shape: shapes[factor], expr: own }]
-  })
 }
 
 function savedTensor(name: string, from: Value, base: Value, shown = name): Named {
@@ -230,23 +172,6 @@ function biasTensor(step: ExtractStep, { rank, alpha }: Form, name: string, from
     inputs: [from.tensors.get(name)!.expr, expr],
   }
   return [`base_model.model.${moduleOf(name).module}.lora_B.bias`, { dtype, shape, expr: difference }]
-}
-
-function workOf(
-  recipe: RecipeHead,
-  { from, method, oversampling, iterations, energy, above }: ExtractStep,
-  form: Form,
-  { tensor, layer, rank, bound }: Ranked,
-  [rows = 1, ...rest]: readonly number[],
-  compute: Compute,
-): HeldWork {
-  return factorWork(recipe, {
-    ...{ rows, columns: rest.reduce((product, size) => product * size, 1), compute, rank, bound },
-    ...{ method, oversampling, iterations, scale: form.alpha / form.rank, turned: layer.turned },
-    ...(form.open && energy !== undefined ? { energy } : {}),
-    ...(form.open && above !== undefined ? { above } : {}),
-    stream: [from, tensor],
-  })
 }
 
 /** Says that the adapter has another vocabulary, and how to load it. */

@@ -42,6 +42,7 @@ export function readExtract({ name, at }: StepDraft, { scope, use }: Reading): E
     filters: readFilters(lora, scope.report),
     modulesToSave: booleanOf(whole) ?? (whole ? readPatterns(whole, scope.report) : false),
     loraBias: booleanOf(get(lora, 'lora_bias')) ?? false,
+    names: (textOf(get(lora, 'names')) ?? 'transformers-5') as ExtractStep['names'],
     method: (textOf(get(lora, 'method')) ?? 'auto') as ExtractStep['method'],
     oversampling: numberOf(get(lora, 'oversampling')) ?? 16,
     iterations: numberOf(get(lora, 'iterations')) ?? 4,

@@ -35,6 +35,15 @@ const SOLVER: Schema = {
   },
 }
 
+const NAMES = word(
+  {
+    'transformers-5':
+      'Modules have the names of the network in the memory of transformers 5, which are not always those of the files.',
+    stored: 'Modules have the names of the files, as in transformers 4.',
+  },
+  { description: 'Whose names the modules of the adapter have. Default: transformers-5.' },
+)
+
 const WHOLE =
   'true saves norms and layers of unsupported kinds in full. A list of modules, such as [lm_head], saves those in full, whatever their kind: patterns, or ends of names as in PEFT. Default: false, which skips tensors without a low-rank form.'
 
@@ -81,6 +90,7 @@ export const definitions: Readonly<Record<string, Schema>> = {
         description:
           'Whether to save biases of adapted layers: their changes (lora_bias, PEFT 0.14 and later) if every adapted layer has a bias, otherwise the biases themselves (bias: lora_only). Default: false.',
       },
+      names: NAMES,
       ...SOLVER,
     },
     ['from', 'base'],
@@ -99,6 +109,7 @@ export const definitions: Readonly<Record<string, Schema>> = {
       },
       include: ref('patterns'),
       exclude: ref('patterns'),
+      names: NAMES,
       ...SOLVER,
     },
     ['from', 'base'],

@@ -11,15 +11,20 @@ import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
 import { type AdaptedLayer, adaptedLayer, moduleOf, SAVED_PARTS } from '../../networks/modules.js'
 import { isConv1dName, type Orientations, orientations } from '../../networks/orientation.js'
-import { patternBook } from '../shared/patterns.js'
+import { type Decision, patternBook } from '../shared/patterns.js'
+import type { InMemory } from './inMemory.js'
+import { type Parameter, parametersOf } from './parameters.js'
 import type { ExtractStep } from './types.js'
-import { wholeModules, wholeWith } from './whole.js'
+import { SHARED_EMBEDDING, sharedIn, unfitIn } from './unfit.js'
+import { holdersOf, wholeModules, wholeWith } from './whole.js'
 
 /** A layer that goes into the adapter. */
 export interface Adapted {
   readonly tensor: string
   readonly module: string
   readonly layer: AdaptedLayer
+  /** It is changed as a parameter. */
+  readonly parameter?: Parameter
   readonly rank: number
 }
 
@@ -41,14 +46,16 @@ type Config = Readonly<Record<string, unknown>> | undefined
 export function sortTensors(
   recipe: RecipeHead,
   step: ExtractStep,
-  [from, base]: readonly [Value, Value],
+  { from, base, storedNames }: InMemory,
   config: Config,
   faults: Faults,
 ): Sorted | undefined {
   const place = recipe.placeOf([...step.at, step.key], 'value')
   const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
   const oriented = orientations(base.tensors, config)
-  const { chosen, resized, sound: named } = wholeModules(recipe, step, from, base, faults)
+  const { chosen, resized, sound: named } = wholeModules(recipe, step, { from, base, storedNames }, faults)
+  const parameterOf = step.lokr ? () => undefined : parametersOf(base, config)
+  const [isUnfit, isShared] = [unfitIn(base, config), sharedIn(base, config)]
   const left = new Map<string, string>()
   const adapted: Adapted[] = []
   const whole: string[] = []
@@ -56,6 +63,11 @@ export function sortTensors(
   const wrong = (message: string, hint?: string) => {
     sound = false
     faults.error('tensor-mismatch', message, place, hint)
+  }
+  const refuseShared = (name: string) => {
+    sound = false
+    const message = `${name} can’t be saved whole: it is ${SHARED_EMBEDDING}`
+    faults.error('adapter-saves', message, place, 'remove it from modules_to_save, or use models of one vocabulary')
   }
   const checkShape = (name: string, own: ValueTensor, other: ValueTensor) => {
     if (sameShape(other.shape, own.shape)) return true
@@ -68,10 +80,14 @@ export function sortTensors(
   }
   for (const [name, own] of base.tensors) {
     const other = from.tensors.get(name)
-    const decision = book.decide(name, isFloat(own.dtype))
+    const decisions = storedNames(name).map((stored) => book.decide(stored, isFloat(own.dtype)))
+    const [decision] = decisions as [Decision]
+    if (decisions.some(({ kind }) => kind !== decision.kind))
+      wrong(`include and exclude take only some parts of ${name}`, 'include or exclude all experts of a layer')
     const grown = resized.some((module) => name.startsWith(`${module}.`))
     if (wholeWith(chosen, name) !== undefined || (grown && decision.kind !== 'copy')) {
-      if (!other) wrong(`${name} should be saved whole, but ${step.from} has no such tensor`)
+      if (isShared(name)) refuseShared(name)
+      else if (!other) wrong(`${name} should be saved whole, but ${step.from} has no such tensor`)
       else if (grown || checkShape(name, own, other)) whole.push(name)
       continue
     }
@@ -80,20 +96,38 @@ export function sortTensors(
       left.set(name, why)
       continue
     }
-    const layer = adaptedLayer(name, own.shape, (module) => oriented.of(module) === 'turned')
+    if (isShared(name)) {
+      left.set(name, SHARED_EMBEDDING)
+      continue
+    }
+    const parameter = parameterOf(name, own.shape)
+    const layer: AdaptedLayer | undefined = parameter
+      ? { kind: 'linear', turned: parameter.turned }
+      : isUnfit(name, own.shape)
+        ? undefined
+        : adaptedLayer(name, own.shape, (module) => oriented.of(module) === 'turned')
     if ((layer || step.modulesToSave === true || isBias(step, name)) && !checkShape(name, own, other!)) continue
     if (!layer) left.set(name, '')
+    else if (parameter?.experts !== undefined && [own, other!].some(({ expr }) => expr.kind !== 'read'))
+      left.set(name, 'experts of the result of a step: write it to an output first')
+    else if (parameter) adapted.push(ofParameter(name, own.shape, layer, parameter))
     else if (layer.kind === 'linear' && !isOriented(name, own, oriented, faults.error, place)) sound = false
     else adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(own.shape) })
   }
   for (const name of from.tensors.keys()) if (!base.tensors.has(name)) left.set(name, `${step.base} has no such tensor`)
-  const patterns = book.close(recipe, [...base.tensors.keys()], faults)
+  const patterns = book.close(recipe, [...base.tensors.keys()].flatMap(storedNames), faults)
   if (!sound || patterns.some(({ matches }) => matches === 0)) return undefined
   const others = whole.filter((name) => wholeWith(chosen, name) === undefined).map((name) => moduleOf(name).module)
   return {
     ...{ patterns, adapted, left, whole: { modules: [...chosen, ...new Set(others)], tensors: whole } },
     resized: whole.filter((name) => !sameShape(from.tensors.get(name)!.shape, base.tensors.get(name)!.shape)),
   }
+}
+
+/** A stack has a factoring for each of its matrices. */
+function ofParameter(tensor: string, shape: readonly number[], layer: AdaptedLayer, parameter: Parameter): Adapted {
+  const rank = shorterSide(parameter.experts === undefined ? shape : shape.slice(1))
+  return { tensor, module: moduleOf(tensor).module, layer, parameter, rank }
 }
 
 const isBias = ({ loraBias }: ExtractStep, name: string): boolean => loraBias && moduleOf(name).part === 'bias'
@@ -134,6 +168,8 @@ export function settleRest(
   { tensors }: Value,
 ): { readonly saved: readonly string[]; readonly biases: readonly string[] } {
   const layers = new Set(adapted.map(({ module }) => module))
+  // PEFT copies a module with all that is inside of it.
+  const holders = new Set([...tensors.keys()].flatMap((name) => holdersOf(moduleOf(name).module)))
   const [saved, biases]: [string[], string[]] = [[], []]
   for (const [name, why] of left) {
     if (why !== '') continue
@@ -144,6 +180,7 @@ export function settleRest(
       if (isBias(step, name)) biases.push(name)
       else left.set(name, part === 'bias' ? 'a bias of an adapted layer: lora_bias' : 'a part of an adapted layer')
     } else if (!known) left.set(name, 'no weight of a layer that adapters know')
+    else if (holders.has(module)) left.set(name, 'a part of a module with others inside: modules_to_save: [NAME]')
     else if (step.modulesToSave === true) saved.push(name)
     else left.set(name, vector ? 'a norm or a bias: modules_to_save' : 'no low-rank form: modules_to_save')
   }

@@ -21,6 +21,8 @@ export interface ExtractStep extends StepCommon {
   readonly modulesToSave: boolean | readonly LocatedPattern[]
   /** Whether to save differences of biases next to the factors. */
   readonly loraBias: boolean
+  /** Modules have the names of the network in the memory of transformers 5, or those of the files. */
+  readonly names: 'transformers-5' | 'stored'
   readonly method: 'auto' | 'exact' | 'randomised'
   readonly oversampling: number
   readonly iterations: number

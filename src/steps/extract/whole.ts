@@ -8,6 +8,7 @@ import type { RecipeHead } from '../../language/types.js'
 import { tiedHeadOf } from '../../networks/heads.js'
 import { moduleOf } from '../../networks/modules.js'
 import { EMBEDDING, headOf, isHead, tiesHead } from '../../networks/tied.js'
+import type { InMemory } from './inMemory.js'
 import type { ExtractStep } from './types.js'
 
 /** Modules that are saved in full: what they hold is too. */
@@ -23,20 +24,26 @@ export interface WholeModules {
 export function wholeModules(
   recipe: RecipeHead,
   { modulesToSave, base: name, lokr }: ExtractStep,
-  from: Value,
-  base: Value,
+  { from, base, storedNames }: InMemory,
   faults: Faults,
 ): WholeModules {
   const modules = [...new Set([...base.tensors.keys()].flatMap(holdersOf))]
+  const stored = [...new Set([...base.tensors.keys()].flatMap((name) => storedNames(name).flatMap(holdersOf)))]
   const chosen = new Set<string>()
+  /** The modules in memory that hold what a module of the files holds. */
+  const inMemory = (module: string): string[] =>
+    [...base.tensors.keys()]
+      .filter((name) => storedNames(name).some((own) => own.startsWith(`${module}.`)))
+      .map((name) => moduleOf(name).module)
   let sound = true
   for (const { pattern, at } of typeof modulesToSave === 'boolean' ? [] : modulesToSave) {
-    const found = modules.filter((module) => isMeant(pattern, module))
+    const named = modules.filter((module) => isMeant(pattern, module))
+    const found = named.length > 0 ? named : stored.filter((module) => isMeant(pattern, module)).flatMap(inMemory)
     for (const module of found) chosen.add(module)
     if (found.length > 0) continue
     sound = false
     const message = `${quote(pattern.text)} matches no module of the base ${quote(name)}`
-    faults.error('no-match', message, recipe.placeOf(at, 'value'), nearNamesHint(pattern.text, modules))
+    faults.error('no-match', message, recipe.placeOf(at, 'value'), nearNamesHint(pattern.text, stored))
   }
   const outer = [...chosen].filter((module) => !holdersOf(module).some((holder) => chosen.has(holder)))
   const entries = [...base.tensors]
@@ -53,7 +60,7 @@ export const wholeWith = (chosen: readonly string[], tensor: string): string | u
   chosen.find((module) => tensor.startsWith(`${module}.`))
 
 /** The modules around a name, from the outermost on: `a` and `a.b` of `a.b.weight`. */
-const holdersOf = (name: string): string[] => [...name.matchAll(/\./g)].map(({ index }) => name.slice(0, index))
+export const holdersOf = (name: string): string[] => [...name.matchAll(/\./g)].map(({ index }) => name.slice(0, index))
 
 /** PEFT takes a name for all modules whose names end with it. */
 const isMeant = ({ kind, text, matches }: Pattern, module: string): boolean =>

@@ -1,5 +1,6 @@
 /** LoRA on parameters (`target_parameters`): stacks of experts, whose factors are those of all experts in one. */
 import { quote } from '../../../core/suggest.js'
+import { expertsType } from '../../kinds/experts.js'
 import type { Update } from '../../types.js'
 import type { ModuleParts } from '../names.js'
 import type { Settings } from '../settings.js'
@@ -96,15 +97,7 @@ export function expertUpdates(own: ModuleParts, experts: Experts): readonly Upda
     {
       ...{ kind: 'experts', module: name, target: { name } },
       ...{ parts: { a, b }, scale: scale(name), rank: rank(name) },
-      settings: { version, modelType: modelTypeOf(context) },
+      settings: { version, modelType: expertsType(network?.config) },
     },
   ]
-}
-
-/** The `model_type` of the network, or of its text part. */
-function modelTypeOf({ network }: Context): string {
-  const config = network?.config
-  const text = config?.text_config
-  const own = typeof text === 'object' && text !== null ? (text as Record<string, unknown>).model_type : undefined
-  return String(own ?? config?.model_type ?? '')
 }

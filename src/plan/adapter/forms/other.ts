@@ -1,10 +1,9 @@
 /** The other layouts that a model can be read in: adapters name tensors of the layout that they were trained on. */
-import { elements } from '../../../core/dtypes.js'
-import { bytesOf } from '../../../encodings/index.js'
 import type { Value, ValueTensor } from '../../../expr/values.js'
 import { FAMILIES } from '../../../layouts/index.js'
 import { certaintyOf, type Laid, ownForm, readAs } from '../../../layouts/model.js'
-import type { Settings, Tensors } from '../../../layouts/types.js'
+import { standIns } from '../../../layouts/standIns.js'
+import type { Settings } from '../../../layouts/types.js'
 import type { View } from '../../../views/types.js'
 import { finder } from '../finder.js'
 
@@ -17,21 +16,9 @@ export interface OtherForm {
   readonly made: ReadonlyMap<string, View>
 }
 
-type Sized = Pick<ValueTensor, 'shape' | 'dtype'>
-
-/** Tensors that only have a name and a shape. */
-const named = (tensors: Iterable<readonly [string, Sized]>): Tensors =>
-  new Map(
-    [...tensors].map(([name, { shape, dtype }]) => {
-      const bytes = bytesOf(dtype, elements(shape))
-      const view: View = { kind: 'stored', file: 0, tensor: name, dtype, shape, offset: 0, bytes }
-      return [name, { name, dtype, shape, view }]
-    }),
-  )
-
 /** All layouts but the model's own, of the families that it certainly is of. */
 export function otherForms({ tensors }: Value, config: Settings | undefined): readonly OtherForm[] {
-  const laid: Laid = { tensors: named(tensors), config }
+  const laid: Laid = { tensors: standIns(tensors), config }
   return FAMILIES.flatMap((family) => {
     const own = certaintyOf(family, config) && ownForm(family, laid)
     if (!own || own === 'mixed') return []
@@ -40,7 +27,7 @@ export function otherForms({ tensors }: Value, config: Settings | undefined): re
       .flatMap((form): OtherForm[] => {
         const there = readAs(family, own, form, laid)
         if (there.problems.length > 0 || there.from.size === 0) return []
-        const back = readAs(family, form, own, { tensors: named(there.tensors), config })
+        const back = readAs(family, form, own, { tensors: standIns(there.tensors), config })
         if (back.problems.length > 0) return []
         const shapes = new Map([...there.from.keys()].map((name) => [name, there.tensors.get(name)!] as const))
         const made = new Map([...back.from.keys()].map((name) => [name, back.tensors.get(name)!.view] as const))

@@ -1,0 +1,37 @@
+/** Weights whose names and shapes are those of layers that adapters know, but that PEFT can't change as such. */
+import type { Value } from '../../expr/values.js'
+import { isShared } from '../../networks/heads.js'
+import { moduleOf } from '../../networks/modules.js'
+import { SHARED } from '../../networks/tied.js'
+
+type Config = Readonly<Record<string, unknown>> | undefined
+
+/** Networks with state spaces, which read the weights of these layers themselves: PEFT refuses them. */
+const STATE_SPACE = /^(falcon_h1|mamba|mamba2|falcon_mamba|nemotron_h)$/
+const READ_ITSELF = /(^|\.)(out_proj|conv1d)$/
+
+/** Why an embedding is neither changed nor saved. */
+export const SHARED_EMBEDDING = 'an embedding of encoder and decoder at once: PEFT would change one of them'
+
+/** Whether PEFT has no layer for a weight that looks like one. */
+export function unfitIn({ tensors }: Value, config: Config): (name: string, shape: readonly number[]) => boolean {
+  const readsItself = STATE_SPACE.test(String(config?.model_type))
+  const width = config?.groups_width
+  return (name, shape) => {
+    const { module } = moduleOf(name)
+    if (readsItself && READ_ITSELF.test(module)) return true
+    if (shape.length !== 4) return false
+    const [outputs, inputs, height] = shape
+    // A transposed convolution is stored as [inputs, outputs, ...].
+    const bias = tensors.get(`${module}.bias`)?.shape[0]
+    if (bias !== undefined && bias !== outputs && bias === inputs) return true
+    // RegNet: the number of groups is only in the configuration. Convolutions of 1 × 1 have none.
+    return width === inputs && height !== 1 && outputs !== inputs
+  }
+}
+
+/** Whether a tensor is an embedding that encoder and decoder have in common, in modules of their own. */
+export function sharedIn({ tensors }: Value, config: Config): (name: string) => boolean {
+  const shared = isShared(tensors, config)
+  return (name) => shared && SHARED.test(name)
+}
