@@ -312,6 +312,40 @@ test('mixtures are pooled, whatever their layouts, and experts become a dense mo
     )
   }))
 
+test('rows that would say nothing are refused, or reported where only the run shows it', () =>
+  inFolder(async (folder) => {
+    const found = async (moe: object) => {
+      const { diagnostics } = await validate({ ...recipe('llama', { base: 'base', ...moe }), output: 'x' })
+      return diagnostics.map(({ code, message }) => `${code}: ${message}`).join('\n')
+    }
+    const other = { model: 'b', prompts: ['Rain fell.'] }
+    // The start of a text is a token.
+    assert.is(await found({ experts: [{ model: 'a', prompts: [''] }, other] }), '')
+    const same = { model: 'a', prompts: ['one two', 'three'], negative: ['three', 'one two'] }
+    assert.match(await found({ experts: [same, other] }), /^bad-mixture: .*'a' have the same tokens/)
+    assert.match(await found({ gate: 'random', experts: [same, other] }), /^unused-key: gate: random does not use/)
+    const shared = { model: 'a', negative: ['x'] }
+    assert.match(
+      await found({
+        architecture: 'qwen2_moe',
+        experts: [{ model: 'a', prompts: ['x'] }, other],
+        shared_expert: shared,
+      }),
+      /^missing-key: the shared expert has negative prompts only/,
+    )
+    const file = fixture('hidden.safetensors')
+    const three = ['a', 'b', 'base'].map((model) => ({ model }))
+    const gated = { architecture: 'qwen2_moe', statistics: file, experts: three }
+    assert.match(
+      await found({ ...gated, shared_expert: { model: 'a', prompts: ['x'] } }),
+      /missing-statistics: the statistics have no expert.3.positive/,
+    )
+    const twice = { experts: [{ ...other, model: 'a' }, other, { model: 'base', prompts: ['sun'] }] }
+    const { lineage } = await made(folder, recipe('llama', { base: 'base', ...twice }))
+    const [step] = Object.values(lineage.steps as Record<string, { equal: number[]; zeros?: number[] }>)
+    assert.equal([step!.equal, step!.zeros], [layers, undefined])
+  }))
+
 test('mixtures that do not fit are refused with a reason', async () => {
   const refused = async (kind: string, moe: object, more: object = {}) => {
     const { diagnostics } = await validate({ ...recipe(kind, moe, more), output: 'out' })

@@ -45,7 +45,26 @@ export async function findRouters(
       gate === 'embedding' ? 'use a base whose embedding is sound' : 'make the statistics again',
     )
   const tokens = rows.flatMap((row) => (row.kind === 'tokens' ? [tokensOf([row]).length] : []))
-  return new Map([[step, { record: gate === 'embedding' ? { tokens } : {}, arrays: { rows: found } }]])
+  const record = { ...(gate === 'embedding' ? { tokens } : {}), ...doubts(routers, found) }
+  return new Map([[step, { record, arrays: { rows: found } }]])
+}
+
+/** Rows of experts that say nothing: zeros, or those of another expert. A zero gate of a shared expert is meant so. */
+function doubts({ rows, width, layers, tensors }: Routers, found: Float32Array): MoeFound {
+  const experts = Math.min(...tensors.map(({ to }) => to))
+  const places = found.length / (rows.length * width)
+  const zeros: number[] = []
+  const equal: number[] = []
+  for (let place = 0; place < places; place++) {
+    const of = Array.from({ length: experts }, (_, row) =>
+      found.subarray((place * rows.length + row) * width, (place * rows.length + row + 1) * width).join(),
+    )
+    const nothing = new Float32Array(width).join()
+    if (of.includes(nothing)) zeros.push(place)
+    if (new Set(of).size < of.length) equal.push(place)
+  }
+  const all = (list: readonly number[]) => (places === layers ? list : list.flatMap(() => [...Array(layers).keys()]))
+  return { ...(zeros.length > 0 ? { zeros: all(zeros) } : {}), ...(equal.length > 0 ? { equal: all(equal) } : {}) }
 }
 
 /** One row for all layers: the normalised sums of embeddings, normalised after their difference. In float64, rounded once. */

@@ -5,7 +5,7 @@ import type { StepKind } from '../types.js'
 import { analysisTensors, findRouters, madeTensor, moeCost } from './analyse.js'
 import { planMoe } from './plan.js'
 import { readMoe } from './read.js'
-import { planLines, readRecord, summary, usesOf } from './record.js'
+import { planLines, readRecord, runNotes, summary, usesOf } from './record.js'
 import { moe as schema } from './schema.js'
 import type { MoeAnalysis, MoeFound, MoeSaid, MoeStep } from './types.js'
 
@@ -39,5 +39,5 @@ export const moe: StepKind<MoeStep, MoeAnalysis, MoeFound, MoeSaid> = {
   readRecord,
   planLines: ({ says }) => planLines(says),
   line: (name, said) => `${name}: ${summary(said)}`,
-  notes: ({ notes = [] }) => notes,
+  notes: runNotes,
 }

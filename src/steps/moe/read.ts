@@ -2,7 +2,16 @@ import { quote } from '../../core/suggest.js'
 import { booleanOf, type Cursor, entriesOf, get, isMapping, itemsOf, numberOf, textOf } from '../../language/cursor.js'
 import type { Report } from '../../language/report.js'
 import type { Reading, StepDraft } from '../types.js'
-import type { ArchitectureName, Expert, Gate, MixStep, MoeStep, Naming, SharedExpert } from './types.js'
+import {
+  type ArchitectureName,
+  type Expert,
+  expertsOf,
+  type Gate,
+  type MixStep,
+  type MoeStep,
+  type Naming,
+  type SharedExpert,
+} from './types.js'
 
 const FORMS = ['experts', 'upcycle', 'pool', 'dense'] as const
 /** The keys that each form takes beside its own. */
@@ -153,6 +162,15 @@ function checkMix(step: MixStep, at: Cursor, report: Report): void {
     report.error('contradiction', `all experts are ${quote(experts[0]!.model)}`, [...at.path, 'experts'], {
       part: 'key',
       hint: 'name other models, or write equal_experts: true if the mixture is to be trained',
+    })
+  if (shared && shared.negative.length > 0 && shared.prompts.length === 0)
+    report.error('missing-key', 'the shared expert has negative prompts only', shared.at, {
+      hint: 'write prompts for its gate as well, or remove negative',
+    })
+  const unused = expertsOf(step).find(({ prompts, negative }) => prompts.length + negative.length > 0)
+  if (unused && (gate === 'random' || gate === 'uniform_random'))
+    report.warn('unused-key', `gate: ${gate} does not use prompts`, unused.at, {
+      hint: 'remove the prompts, or write gate: embedding',
     })
   if (shared?.zeroGate && shared.prompts.length > 0)
     report.error('contradiction', 'the shared expert has prompts, and a gate of zeros', shared.at, {

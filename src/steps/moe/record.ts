@@ -69,11 +69,27 @@ export const readRecord = object<MoeSaid & MoeFound>(
     pooled: list(object({ model: text, experts: natural })),
     weights: list(number),
     notes: list(text),
-    tokens: list(natural),
+    ...{ tokens: list(natural), zeros: list(natural), equal: list(natural) },
   },
   ...(['architecture', 'base', 'gate', 'seed', 'experts', 'experts_per_token', 'pooled'] as const),
-  ...(['weights', 'notes', 'tokens'] as const),
+  ...(['weights', 'notes', 'tokens', 'zeros', 'equal'] as const),
 )
+
+const inLayers = (layers: readonly number[]): string =>
+  layers.length === 1
+    ? `in layer ${layers[0]}`
+    : `in ${counted(layers.length, 'layer')} from ${layers[0]} to ${layers.at(-1)}`
+
+/** What a run says besides the summary. */
+export const runNotes = ({ notes = [], zeros = [], equal = [] }: MoeSaid & MoeFound): readonly string[] => [
+  ...notes,
+  ...(zeros.length > 0
+    ? [`${inLayers(zeros)}, the router’s row of an expert is zeros: prompts and negative prompts cancel out`]
+    : []),
+  ...(equal.length > 0
+    ? [`${inLayers(equal)}, two experts have the same row of the router: their prompts are too much alike`]
+    : []),
+]
 
 const listed = (texts: readonly string[]): string =>
   texts.length < 2 ? texts.join('') : `${texts.slice(0, -1).join(', ')} and ${texts.at(-1)}`

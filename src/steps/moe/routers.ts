@@ -6,8 +6,8 @@ import { analysisTensor } from '../shared/analysisTensor.js'
 import { cutTexts } from '../shared/texts.js'
 import type { PlanContext } from '../types.js'
 import type { Architecture } from './architectures.js'
-import { isMatrix, refusing } from './refuse.js'
-import { type MixStep, type MoeAnalysis, type RowSource, tensorsOf } from './types.js'
+import { isMatrix, type Refuse, refusing } from './refuse.js'
+import { type Expert, type MixStep, type MoeAnalysis, type RowSource, tensorsOf } from './types.js'
 import { constantOf, type Making, randomRows } from './weights.js'
 
 type Routers = NonNullable<MoeAnalysis['routers']>
@@ -72,10 +72,34 @@ function rowsOf(step: MixStep, making: Making, context: PlanContext): RowSource[
   const cut = cutTexts(context, step, step.base, texts)
   if (!cut) return undefined
   const ids = (texts: readonly string[]) => texts.map((text) => cut.get(text)!)
+  const opened = context.tokenizers.files.size > 0
+  if (opened && listed.some((one) => isFlat(one, ids, refusing(context, step.at)))) return undefined
   const rows = listed.map(
     (one): RowSource => ({ kind: 'tokens', positive: ids(one.prompts), negative: ids(one.negative) }),
   )
   return [...rows, ...(rows.length > step.experts.length || !step.shared ? [] : [{ kind: 'zero' as const }])]
+}
+
+/** Whether the row of an expert would be zeros, whatever the embedding. */
+function isFlat(
+  { model, at, prompts, negative }: Expert,
+  ids: (texts: readonly string[]) => readonly (readonly number[])[],
+  refuse: Refuse,
+): boolean {
+  const tokens = (texts: readonly string[]): number[] =>
+    ids(texts)
+      .flat()
+      .sort((a, b) => a - b)
+  const found = tokens(prompts)
+  if (found.length > 0 && found.join() !== tokens(negative).join()) return false
+  if (found.length === 0) refuse(`the prompts of ${quote(model)} have no tokens`, 'write prompts with some text', at)
+  else
+    refuse(
+      `the prompts and the negative prompts of ${quote(model)} have the same tokens, so that its row would be zeros`,
+      'write other prompts',
+      at,
+    )
+  return true
 }
 
 function meansOf(step: MixStep, { base: { layers, hidden } }: Making, context: PlanContext): RowSource[] | undefined {
@@ -97,9 +121,9 @@ function meansOf(step: MixStep, { base: { layers, hidden } }: Making, context: P
     else if (needed) faults.error('missing-statistics', `the statistics have no ${name}`, place, hint)
     return tensor || needed ? 'wrong' : undefined
   }
-  const count =
-    step.experts.length +
-    (step.shared && !step.shared.zeroGate && tensors.has(`expert.${step.experts.length}.positive`) ? 1 : 0)
+  const { experts, shared } = step
+  const ofShared = [...tensors.keys()].some((name) => name.startsWith(`expert.${experts.length}.`))
+  const count = experts.length + (shared && !shared.zeroGate && (shared.prompts.length > 0 || ofShared) ? 1 : 0)
   const rows: RowSource[] = []
   for (let index = 0; index < count; index++) {
     const positive = read(`expert.${index}.positive`, true)

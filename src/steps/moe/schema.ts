@@ -1,7 +1,11 @@
 import { listOf, object, type Schema, text, word } from '../../language/schemaParts.js'
 import { ARCHITECTURES, GATES } from './types.js'
 
-const texts = (description: string): Schema => ({ ...listOf(text('A text.')), description })
+/** An empty text is the start of a text alone. */
+const texts = (description: string): Schema => ({
+  ...listOf({ type: 'string', title: 'a string', description: 'A text.' }),
+  description,
+})
 const number = (description: string, least?: number): Schema => ({
   type: 'number',
   ...(least === undefined ? {} : { minimum: least }),

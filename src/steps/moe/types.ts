@@ -153,7 +153,12 @@ export interface ExpertRecord {
   readonly zero_gate?: boolean
 }
 
-/** What was found while it was made: the tokens of each expert's prompts. */
+/** What was found while it was made. */
 export interface MoeFound {
+  /** The tokens of each expert's prompts. */
   readonly tokens?: readonly number[]
+  /** Layers in which a row of the router is zeros. */
+  readonly zeros?: readonly number[]
+  /** Layers in which two rows of the router are equal. */
+  readonly equal?: readonly number[]
 }
