@@ -73,7 +73,7 @@ function before(expr: Expr): Expr | undefined {
 }
 
 /** Reasons for tensors that a step made without a merge. All others are reasons for copies from a model or step. */
-const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired', 'zipped', 'transplanted'])
+const STEP_MADE: ReadonlySet<CopyReason> = new Set(['aligned', 'repaired', 'zipped', 'transplanted', 'router'])
 
 /** How a tensor was made, before it was quantized. */
 export function howMade(

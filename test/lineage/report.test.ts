@@ -219,6 +219,37 @@ test('heat maps and lines: one line for all modules with the same values, and ga
   assert.is((lines.match(/<title>u, layer 3: 0.5/g) ?? []).length, 2)
 })
 
+test('tensors that a step computed count as made, and deep records of a step are lists', () => {
+  const tensors = {
+    'embed.weight': { ...linear(0, [1, 1]), method: 'transplant', parameters: {}, reason: 'transplanted' as const },
+    'm.layers.0.w': { ...linear(0, [1]), method: 'copy', parameters: {}, reason: 'same-model' as const },
+  }
+  const worst = [
+    { token: 'aa', residual: 0.5 },
+    { token: 'bb', residual: 0.25 },
+  ]
+  const swap = {
+    kind: 'transplant',
+    patterns: [],
+    models: ['a'],
+    residuals: { embedding: { mean: 0.125, max: 0.5, worst } },
+  }
+  const page = reportHtml({ ...withTensors(tensors), steps: { swap } } as unknown as Lineage)
+  const head = page.slice(0, page.indexOf('<section id="layers">'))
+  assert.match(head, /<b>1<\/b>\s*<span>made|1<\/[a-z]+><[a-z]+>made/)
+  const layers = part(page, '<section id="layers">', '</section>')
+  assert.match(layers, '>transplant 1</a>')
+  assert.match(layers, '>copied: the output is this model 1</a>')
+  assert.not.match(part(page, '<section id="copies">', '</section>'), 'rows of another vocabulary')
+  assert.match(page, '<option value="transplanted">rows of another vocabulary</option>')
+  const steps = part(page, '<section id="steps">', '</section>')
+  assert.match(
+    steps,
+    'mean <b>0.125</b> · max <b>0.5</b><ul><li>worst <ul><li>token <code>aa</code> · residual <b>0.5</b></li>',
+  )
+  assert.not.match(steps, '{&quot;')
+})
+
 test('50,000 tensors with weights of their own give a page of a few megabytes', () => {
   const tensors: Record<string, LineageTensor> = {}
   for (let index = 0; index < 50_000; index++) {

@@ -178,7 +178,9 @@ test('if nothing is left to merge, the error says why', async () => {
   const { faults } = await planOf({ a: layers(1), b: { x: f32([1], [1]) } }, merged('linear'))
   assert.is(faults.length, 1)
   assert.match(faults[0]!, 'error nothing-to-merge: no tensor of a can be merged')
-  assert.match(faults[0]!, 'copied from base: 5 tensors (too few models have it)')
+  assert.match(faults[0]!, 'copied from base: 5 tensors (too few models have it); b has no ')
+  const other = await planOf({ a: { x: f32([2], [1, 2]) }, b: { x: f32([1], [1]) } }, merged('linear'))
+  assert.match(other.faults[0]!, 'too few models have it); x is F32[1] in b but F32[2] in a')
 })
 
 test('FP8 can be read, but a result needs another dtype', async () => {

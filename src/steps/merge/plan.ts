@@ -120,7 +120,8 @@ export function planMerge(
       .map(([reason, count]) => `${counted(count, 'tensor')} (${COPY_REASONS[reason]})`)
       .join(', ')
     const place = recipe.placeOf(step.at, 'key')
-    faults.error('nothing-to-merge', `no tensor of ${step.base} can be merged`, place, `copied from base: ${why}`)
+    const hint = `copied from base: ${why}${exampleOf(step, tensors, values)}`
+    faults.error('nothing-to-merge', `no tensor of ${step.base} can be merged`, place, hint)
   }
   return { value: { name: step.name, tensors, origin: base.origin, ...stackedLike(base) }, patterns }
 }
@@ -151,6 +152,19 @@ function refusedAsPacked(
 }
 
 const absentOf = ({ absent }: ValueTensor): Pick<ValueTensor, 'absent'> => (absent ? { absent } : {})
+
+/** Where a model differs from the base, for a hint. */
+function exampleOf(step: MergeStep, tensors: ReadonlyMap<string, ValueTensor>, values: Context['values']): string {
+  const found = [...tensors].find(([, { absent }]) => absent?.length)
+  if (!found) return ''
+  const [name, own] = found
+  const { model } = own.absent![0]!
+  const other = values.get(model)!.tensors.get(name)
+  const form = ({ dtype, shape }: Pick<ValueTensor, 'dtype' | 'shape'>): string => `${dtype}[${shape.join(', ')}]`
+  return other
+    ? `; ${name} is ${form(other)} in ${model} but ${form(own)} in ${step.base}`
+    : `; ${model} has no ${name}`
+}
 
 function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: number): ValueTensor {
   const { recipe, step, base, values } = context

@@ -1,6 +1,10 @@
 /** Texts and small pieces of the page. Everything from a lineage passes through `escapeHtml`. */
 import { safeJson } from '../../../core/printable.js'
+import type { LineageTensor } from '../../types.js'
 import { grouped, short, visible } from './numbers.js'
+
+/** Whether a tensor is one of a model or step, unchanged. One that a step computed can have a reason too. */
+export const isCopied = ({ method }: Pick<LineageTensor, 'method'>): boolean => method === 'copy'
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',

@@ -82,7 +82,7 @@ export function passes({ rules, methods }: PageData, { method, which, rule }: Fi
     (rule === '' || row.rules.includes(chosen)) &&
     (which === '' ||
       (which === 'merged'
-        ? row.reason === undefined
+        ? methods[row.method] !== 'copy'
         : which === 'absent'
           ? row.absent.length > 0
           : row.reason?.code === which))

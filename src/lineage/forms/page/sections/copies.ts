@@ -1,7 +1,7 @@
 /** What was copied and which models were skipped, and the filters that decided it. */
 import { ABSENT_REASONS, COPY_REASONS, type CopyReason } from '../../../../core/reasons.js'
 import type { Lineage } from '../../../types.js'
-import { code, escapeHtml, filterLink, table, tally } from '../html.js'
+import { code, escapeHtml, filterLink, isCopied, table, tally } from '../html.js'
 import { grouped } from '../numbers.js'
 import { stepId } from '../rules.js'
 
@@ -21,7 +21,7 @@ function filtersOf(lineage: Lineage, reason: CopyReason): string {
 
 export function copies(lineage: Lineage): string {
   const tensors = Object.values(lineage.tensors)
-  const reasons = tally(tensors, ({ reason }) => reason ?? '').filter(([reason]) => reason !== '')
+  const reasons = tally(tensors.filter(isCopied), ({ reason }) => reason ?? '').filter(([reason]) => reason !== '')
   const absent = tally(
     tensors.flatMap((tensor) => tensor.absent ?? []),
     ({ model, reason }) => `${model}: ${ABSENT_REASONS[reason]}`,
@@ -41,6 +41,6 @@ export function copies(lineage: Lineage): string {
   return (
     (copied.length === 0 ? '' : table(['Reason for copying', 'Filter', 'Tensors'], copied)) +
       (skipped.length === 0 ? '' : table(['Skipped model', 'Tensors'], skipped)) ||
-    '<p>Every tensor was merged from all models.</p>'
+    '<p>No tensor was copied, and no model was skipped.</p>'
   )
 }

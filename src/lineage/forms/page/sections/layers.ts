@@ -7,7 +7,7 @@ import { type Grid, gridsOf } from '../drawing/grid.js'
 import { type Cell, type CellOf, heatMap } from '../drawing/heat.js'
 import { constantOf, type Quantities, type Quantity } from '../drawing/quantities.js'
 import { beside, type Size } from '../drawing/svg.js'
-import { escapeHtml, filterAddress, tally } from '../html.js'
+import { escapeHtml, filterAddress, isCopied, tally } from '../html.js'
 import { grouped, short } from '../numbers.js'
 import { COLOUR_COUNT } from '../pageData.js'
 
@@ -32,21 +32,20 @@ function maps(grids: readonly Grid[], label: string, cellOf: CellOf, size: Size)
   return grids.map((grid) => titled(grid, heatMap(grid, label, cellOf, longest, size))).join('')
 }
 
+const howText = (tensor: LineageTensor): string =>
+  isCopied(tensor) && tensor.reason !== undefined ? `copied: ${COPY_REASONS[tensor.reason]}` : tensor.method
+
 /** The method of most tensors of a cell, and what was copied. */
 function howCell(lineage: Lineage, colours: Colours): CellOf {
   return (names) => {
     const tensors = names.map((name) => lineage.tensors[name]!)
-    const methods = tally(tensors, ({ method, reason }) =>
-      reason === undefined ? method : `copied: ${COPY_REASONS[reason]}`,
-    )
-    const first = tensors.find(
-      ({ method, reason }) => (reason === undefined ? method : `copied: ${COPY_REASONS[reason]}`) === methods[0]![0],
-    )!
+    const methods = tally(tensors, howText)
+    const first = tensors.find((tensor) => howText(tensor) === methods[0]![0])!
     const skipped = [...new Set(tensors.flatMap(({ absent = [] }) => absent.map(({ model }) => model)))]
     const counts = methods.map(([what, count]) => (names.length > 1 ? `${what}, ${plural(count, 'tensor')}` : what))
     return {
-      colour: `c${first.reason === undefined ? colours.ofMethod(first.method) : COLOUR_COUNT}${skipped.length > 0 ? ' skipped' : ''}`,
-      strength: first.reason === undefined ? 0.85 : 0.35,
+      colour: `c${colours.ofMethod(first.method)}${skipped.length > 0 ? ' skipped' : ''}`,
+      strength: isCopied(first) ? 0.35 : 0.85,
       value: '',
       title: `${counts.join('; ')}${skipped.length > 0 ? `; without ${skipped.join(', ')}` : ''}`,
     }
@@ -105,11 +104,11 @@ function valueCell({ values }: Quantity, most: number): CellOf {
 function legendOf(lineage: Lineage, colours: Colours): string {
   const tensors = Object.values(lineage.tensors)
   const methods = tally(
-    tensors.filter(({ reason }) => reason === undefined),
+    tensors.filter((tensor) => !isCopied(tensor)),
     ({ method }) => method,
   )
   const copies = tally(
-    tensors.filter(({ reason }) => reason !== undefined),
+    tensors.filter((tensor) => isCopied(tensor) && tensor.reason !== undefined),
     ({ reason }) => reason!,
   )
   const key = (

@@ -14,6 +14,8 @@ import { stepId } from '../rules.js'
 const isRecord = (value: Json): value is Readonly<Record<string, Json>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
+const isEmpty = (value: Json): boolean => Array.isArray(value) && value.length === 0
+
 const isScalar = (value: Json): boolean => typeof value !== 'object' || value === null
 
 const scalarText = (value: Json): string =>
@@ -27,20 +29,34 @@ const scalarText = (value: Json): string =>
 const isChange = (value: Readonly<Record<string, Json>>): boolean =>
   Object.keys(value).length === 2 && 'before' in value && 'after' in value
 
-/** Lists and records of scalars as text, deeper values as JSON. */
-function valueText(value: Json): string {
-  if (isScalar(value)) return scalarText(value)
-  if (!Object.values(value as object).every(isScalar)) return code(roundedJson(value))
-  if (!isRecord(value)) return (value as readonly Json[]).map(scalarText).join(', ')
-  if (isChange(value)) return `${scalarText(value.before!)} → ${scalarText(value.after!)}`
-  return Object.entries(value)
-    .map(([field, of]) => `${escapeHtml(field)} ${scalarText(of)}`)
-    .join(' · ')
-}
-
 /** Records of more values are shown one per line, and long ones are folded. */
 const LONG = 4
 const FOLDED = 12
+/** Deeper values are shown as JSON. */
+const DEEPEST = 3
+
+/** Values in one line, and below it a list of those that have lists or records of records. */
+function valueText(value: Json, depth = 0): string {
+  if (isScalar(value)) return scalarText(value)
+  const isFlat = Object.values(value as object).every(isScalar)
+  if (!isFlat && depth === DEEPEST) return code(roundedJson(value))
+  if (!isRecord(value)) {
+    const items = value as readonly Json[]
+    return isFlat ? items.map(scalarText).join(', ') : listText(items.map((item) => valueText(item, depth + 1)))
+  }
+  if (isChange(value) && isFlat) return `${scalarText(value.before!)} → ${scalarText(value.after!)}`
+  const fields = Object.entries(value).filter(([, of]) => !isEmpty(of))
+  const isShort = (of: Json): boolean => isScalar(of) || (Array.isArray(of) && of.every(isScalar))
+  const parts = (these: typeof fields): string[] =>
+    these.map(([field, of]) => `${escapeHtml(field)} ${valueText(of, depth + 1)}`)
+  const below = parts(fields.filter(([, of]) => !isShort(of)))
+  return `${parts(fields.filter(([, of]) => isShort(of))).join(' · ')}${below.length === 0 ? '' : listText(below)}`
+}
+
+function listText(lines: readonly string[]): string {
+  const list = `<ul>${lines.map((line) => `<li>${line}</li>`).join('')}</ul>`
+  return lines.length > FOLDED ? `<details><summary>${counted(lines.length, 'value')}</summary>${list}</details>` : list
+}
 
 /** `key: value`; for long records, and for lists and records of records, one line per entry. */
 function fieldText(key: string, value: Json): string {
@@ -52,11 +68,8 @@ function fieldText(key: string, value: Json): string {
   const long = isRecord(value) && items.length > LONG
   if (items.length === 0 || !(long || items.every(([, item]) => isRecord(item))))
     return `<dt>${escapeHtml(key)}</dt><dd>${valueText(value)}</dd>`
-  const lines = items.map(([name, item]) => `<li>${name === '' ? '' : `${code(name)} `}${valueText(item)}</li>`)
-  const list = `<ul>${lines.join('')}</ul>`
-  const folded =
-    items.length > FOLDED ? `<details><summary>${counted(items.length, 'value')}</summary>${list}</details>` : list
-  return `<dt>${escapeHtml(key)}</dt><dd>${folded}</dd>`
+  const lines = items.map(([name, item]) => `${name === '' ? '' : `${code(name)} `}${valueText(item)}`)
+  return `<dt>${escapeHtml(key)}</dt><dd>${listText(lines)}</dd>`
 }
 
 const matchText = ({ pattern, matches, applies }: PatternCount): string =>
@@ -105,8 +118,6 @@ function filtersText(patterns: readonly PatternCount[]): string {
 
 /** What other sections of the page show. */
 const ELSEWHERE: ReadonlySet<string> = new Set(['kind', 'patterns', 'rules', 'groups', 'method'])
-
-const isEmpty = (value: Json): boolean => Array.isArray(value) && value.length === 0
 
 function stepText(name: string, step: LineageStep, index: number, colours: Colours): string {
   const fields = step as unknown as Readonly<Record<string, Json>>

@@ -6,7 +6,7 @@ import { seriesOf } from '../../../path/figures.js'
 import type { PathSummary } from '../../../path/summary.js'
 import type { Lineage, LineageFile } from '../../../types.js'
 import type { Colours } from '../data.js'
-import { card, escapeHtml, filterAddress, tally } from '../html.js'
+import { card, escapeHtml, filterAddress, isCopied, tally } from '../html.js'
 import { countText, grouped, short } from '../numbers.js'
 import { deviationOf } from './curves.js'
 
@@ -33,7 +33,7 @@ function sizeCard({ output: { files, dropped } }: Lineage): string {
 /** `curve`: for the page of a whole path. */
 export function summary(lineage: Lineage, colours: Colours, curve?: PathSummary): string {
   const tensors = Object.values(lineage.tensors)
-  const copied = tensors.filter(({ reason }) => reason !== undefined).length
+  const copied = tensors.filter(isCopied).length
   const parameters = tensors.reduce((sum, { shape }) => sum + elements(shape), 0)
   const shares = tally(
     tensors,

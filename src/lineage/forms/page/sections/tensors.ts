@@ -1,7 +1,7 @@
 /** The frame of the table of tensors. The script fills it. */
-import { COPY_REASONS } from '../../../../core/reasons.js'
+import { COPY_REASONS, type CopyReason } from '../../../../core/reasons.js'
 import type { Lineage } from '../../../types.js'
-import { escapeHtml } from '../html.js'
+import { escapeHtml, isCopied } from '../html.js'
 import type { PageData } from '../pageData.js'
 
 const option = (value: string, text = value): string =>
@@ -22,11 +22,18 @@ export function tensorTable({ tensors }: Lineage, { reasons, rules, absents, sho
     ([key, title]) => `<th scope="col" data-sort="${key}"><button type="button">${title}</button></th>`,
   )
   const methods = [...new Set(Object.values(tensors).map(({ method }) => method))].sort()
+  const copied = new Set<string | undefined>(
+    Object.values(tensors)
+      .filter(isCopied)
+      .map(({ reason }) => reason),
+  )
   const which = [
     option('', 'all tensors'),
     option('merged', 'made, not copied'),
     ...(absents.length > 0 ? [option('absent', 'with a skipped model')] : []),
-    ...reasons.map(({ code }) => option(code, `copied: ${COPY_REASONS[code as keyof typeof COPY_REASONS]}`)),
+    ...reasons.map(({ code }) =>
+      option(code, `${copied.has(code) ? 'copied: ' : ''}${COPY_REASONS[code as CopyReason]}`),
+    ),
   ]
   const chosen = [
     option('', 'all rules'),
