@@ -270,6 +270,7 @@ export async function openRun(
     const analyses = analysisRoom({
       ...{ plan, threads, listen, signal, findings, module },
       files: bindings.files,
+      folder: ordered.at(-1)?.staging.folder,
       memory: analysesBudget(plan, threads, options.memory, mode),
       recordOf: (index) => records.shared({ kind: 'analysis', index }),
       earlier: options.earlier,

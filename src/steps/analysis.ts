@@ -64,6 +64,8 @@ export interface Workshop {
   readonly team: Team
   /** Bytes of memory beyond the minimum. */
   readonly spare: number
+  /** A file without a name, of so many bytes, which is open until the analysis ends: for what does not fit into memory. */
+  readonly scratch?: (bytes: number) => Promise<number>
   /**
    * For analyses with `select`: makes the output that the recipe evaluates with these findings, and evaluates it. Absent if no
    * command may run.

@@ -2,7 +2,18 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sharedInts } from '../../src/kernels/linalg.js'
-import { type PursuitMethod, type PursuitTask, pursuer } from '../../src/kernels/pursuit/index.js'
+import {
+  type CosineStore,
+  cosinesInMemory,
+  type Dictionary,
+  integersOf,
+  type OpenCosines,
+  openMemory,
+  type PursuitMethod,
+  type PursuitTask,
+  pursuer,
+  tilesOf,
+} from '../../src/kernels/pursuit/index.js'
 import { numbers } from '../support/files.js'
 
 const floats = (values: ArrayLike<number>): Float32Array => {
@@ -15,26 +26,29 @@ const rowsOf = (values: Float32Array, width: number): number[][] =>
   Array.from({ length: values.length / width }, (_, row) => [...values.subarray(row * width, (row + 1) * width)])
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0)
 
+const inMemory: OpenCosines = (store, count) => openMemory(store as CosineStore & { kind: 'memory' }, count)
+
 function task(method: PursuitMethod, rows: Float32Array, targets: Float32Array, width: number, k: number): PursuitTask {
-  const [atoms, wanted] = [rowsOf(rows, width), rowsOf(targets, width)]
-  const [count, tokens] = [atoms.length, wanted.length]
-  const squares = doubles(count)
-  squares.set(atoms.map((row) => dot(row, row)))
-  const all = floats(atoms.flatMap((a) => atoms.map((b) => dot(a, b))))
-  const peakOf = (i: number): number =>
-    atoms.reduce(
-      (most, _, j) => (i !== j && Math.abs(all[i * count + j]!) > most ? Math.abs(all[i * count + j]!) : most),
-      0,
-    )
-  const peaks = floats(atoms.map((_, i) => peakOf(i)))
-  return {
-    ...{ method, tokens, k, targets: floats(targets), next: sharedInts(1) },
-    dictionary: { rows: floats(rows), count, width, squares },
-    gram: { blocks: [all], perBlock: count, peaks },
-    products: floats(wanted.flatMap((x) => atoms.map((a) => dot(a, x)))),
+  const [count, tokens] = [rows.length / width, targets.length / width]
+  const dictionary: Dictionary = { rows: floats(rows), count, width, squares: doubles(count) }
+  const integers = integersOf(count, width)
+  const one = pursuer(inMemory)
+  one.makeRows({ from: rows, first: 0, rows: count, dictionary, integers, next: sharedInts(1) })
+  const common = {
+    ...{ tokens, k, targets: floats(targets), next: sharedInts(1), dictionary },
     ...{ atoms: sharedInts(tokens * k), weights: doubles(tokens * k), residuals: doubles(tokens) },
   }
+  if (method !== 'omp') {
+    const [atoms, wanted] = [rowsOf(rows, width), rowsOf(targets, width)]
+    return { ...common, method, products: floats(wanted.flatMap((x) => atoms.map((a) => dot(a, x)))) }
+  }
+  const cosines = cosinesInMemory(count)
+  const toTile = tilesOf(count).length
+  one.makeCosines({ count, width, integers, store: cosines, fromTile: 0, toTile, next: sharedInts(1) })
+  return { ...common, method, integers, cosines }
 }
+
+const pursueAll = (given: PursuitTask): void => pursuer(inMemory).pursue(given)
 
 /** What a token's sum leaves of its row. */
 function leftOf(
@@ -105,7 +119,7 @@ test('orthogonal matching pursuit chooses the rows that projections choose, and 
     targets.set(rows.subarray(4 * width, 5 * width), width)
     for (let i = 0; i < width; i++) targets[2 * width + i] = rows[6 * width + i]! - 2 * rows[8 * width + i]!
     const given = task('omp', rows, targets, width, Math.min(k, count, width))
-    pursuer()(given)
+    pursueAll(given)
     const [atoms, wanted] = [rowsOf(rows, width), rowsOf(targets, width)]
     for (const [token, x] of wanted.entries()) {
       const own = [...given.atoms.subarray(token * given.k, (token + 1) * given.k)].filter((atom) => atom >= 0)
@@ -139,18 +153,18 @@ test('orthogonal matching pursuit chooses the rows that projections choose, and 
 test('among rows with equal products the first counts', () => {
   const rows = new Float32Array([0, 1, 1, 0, 1, 0, 0, -1])
   const given = task('omp', rows, new Float32Array([3, 3]), 2, 1)
-  pursuer()(given)
+  pursueAll(given)
   assert.equal([...given.atoms], [0])
   const near = task('distance', rows, new Float32Array([1, 0]), 2, 1)
-  pursuer()(near)
+  pursueAll(near)
   assert.equal([[...near.atoms], [...near.weights]], [[1], [1]])
 })
 
 test('rows that are not finite are never chosen', () => {
   const rows = new Float32Array([Number.NaN, 1, 1, 0, 0, 1])
   const given = task('omp', rows, new Float32Array([3, 4]), 2, 2)
-  given.dictionary.squares[0] = Number.NaN
-  pursuer()(given)
+  assert.ok(Number.isNaN(given.dictionary.squares[0]))
+  pursueAll(given)
   assert.equal(
     [[...given.atoms], [...given.weights]],
     [
@@ -159,8 +173,7 @@ test('rows that are not finite are never chosen', () => {
     ],
   )
   const near = task('distance', rows, new Float32Array([3, 4]), 2, 2)
-  near.dictionary.squares[0] = Number.NaN
-  pursuer()(near)
+  pursueAll(near)
   assert.equal([...near.atoms], [2, 1])
 })
 
@@ -172,7 +185,7 @@ test('the nearest rows are weighed by distance or cosine, or fit', () => {
   const [atoms, wanted] = [rowsOf(rows, width), rowsOf(targets, width)]
   const made = (method: PursuitMethod) => {
     const given = task(method, rows, targets, width, k)
-    pursuer()(given)
+    pursueAll(given)
     return given
   }
   const length = (x: readonly number[]) => Math.sqrt(dot(x, x))
@@ -219,6 +232,46 @@ test('the nearest rows are weighed by distance or cosine, or fit', () => {
     const total = [...results.barycentric.weights.subarray(token * k, (token + 1) * k)].reduce((a, b) => a + b, 0)
     assert.ok(Math.abs(total - 1) < 1e-12)
   }
+})
+
+/** Rows as embeddings can be, in ways that are hard for integers of 16 bits. */
+const HARD: Readonly<Record<string, (count: number, width: number) => Float32Array>> = {
+  'massive dimensions': (count, width) =>
+    numbers(count * width, 1).map((value, i) => value * (i % width === 5 ? 300 : i % width === 17 ? -80 : 1)),
+  'a strong common part': (count, width) => {
+    const common = numbers(width, 8)
+    return numbers(count * width, 2).map((value, i) => value + 30 * common[i % width]!)
+  },
+  'norms of all sizes': (count, width) =>
+    numbers(count * width, 3).map((value, i) => value * 10 ** ((Math.floor(i / width) % 21) - 10)),
+  'few numbers that are not 0': (count, width) =>
+    numbers(count * width, 4).map((value, i) => (i % width === (7 * Math.floor(i / width)) % width ? value : 0)),
+  'equal numbers': (count, width) =>
+    numbers(count * width, 5).map((value, i) => (Math.floor(i / width) % 4 === 0 ? 1 : value)),
+  'rows that differ in the last bits': (count, width) => {
+    const first = numbers(width, 6)
+    return numbers(count * width, 7).map((value, i) => first[i % width]! + 2 ** -9 * value)
+  },
+}
+
+test('rows that are hard for integers of 16 bits: the same choice as with projections', () => {
+  for (const [what, make] of Object.entries(HARD))
+    for (const [count, width, k] of [
+      [130, 33, 9],
+      [70, 300, 12],
+    ] as const) {
+      const rows = make(count + 12, width)
+      const [shared, targets] = [rows.slice(0, count * width), rows.slice(count * width)]
+      const given = task('omp', shared, targets, width, k)
+      pursueAll(given)
+      const atoms = rowsOf(shared, width)
+      for (const [token, x] of rowsOf(targets, width).entries()) {
+        const own = [...given.atoms.subarray(token * k, (token + 1) * k)].filter((atom) => atom >= 0)
+        const { chosen, left } = pursue(atoms, x, k)
+        if (left > 1e-5) assert.equal(own, chosen, `${what}, ${count} × ${width}, token ${token}`)
+        assert.ok(Math.abs(given.residuals[token]! - left) < 1e-7, `${what}: ${given.residuals[token]} is ${left}`)
+      }
+    }
 })
 
 test.run()

@@ -5,6 +5,7 @@ import type { Plan } from '../../plan/types.js'
 import { createThreadTeam, type ThreadTeam as Team } from '../../rebasin/team/team.js'
 import type { Found, FoundArrays, Workshop } from '../../steps/analysis.js'
 import { type Analysis, analysisKindOf, type FoundRecord } from '../../steps/index.js'
+import { type Nameless, openNameless } from '../../storage/nameless.js'
 import type { Figures } from '../commands/command.js'
 import type { Listener } from '../events.js'
 import type { Findings } from '../findings.js'
@@ -18,6 +19,8 @@ export interface AnalysisSetup {
   readonly files: readonly string[]
   readonly module: WebAssembly.Module
   readonly threads: number
+  /** Where files may be for what does not fit into memory. */
+  readonly folder: string | undefined
   /** Bytes of anonymous memory for the analyses, at least their minimum. */
   readonly memory: number
   readonly listen: Listener
@@ -89,8 +92,10 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
         )
         return { findings: Object.fromEntries(arrays), figures: { steps } }
       }
+      const scratch: Nameless[] = []
       const workshop: Workshop = {
         ...open(),
+        ...(setup.folder === undefined ? {} : { scratch: scratchIn(setup.folder, analysis, scratch) }),
         spare: spareFor(index),
         ...(judge ? { judge: (found) => judge(index, recorded(found)) } : {}),
         ...(setup.earlier ? { earlier: setup.earlier } : {}),
@@ -106,6 +111,8 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       } catch (error) {
         refuseInterrupted(signal)
         throw error
+      } finally {
+        for (const one of scratch) one.close()
       }
     },
     release: (files) => opened?.reader.release(files),
@@ -116,6 +123,15 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
     },
   }
 }
+
+/** Opens files for an analysis, and keeps what has to be closed. */
+const scratchIn =
+  (folder: string, { steps }: Analysis, opened: Nameless[]): NonNullable<Workshop['scratch']> =>
+  async (bytes) => {
+    const one = await openNameless(folder, bytes, `step ${steps[0]}`)
+    opened.push(one)
+    return one.fd
+  }
 
 /** The share of the work of all analyses, from the share of one. Sweeps are assumed to be as many for each. */
 function overallShare({ cost: { analyses = [] } }: Plan, index: number): (share: number) => number {

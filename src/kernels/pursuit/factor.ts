@@ -13,12 +13,18 @@ export interface Factor {
   solveFor(right: Float64Array): void
   /** The squared norm of what the rows explain. */
   readonly explained: number
+  /** A bound on the spectral norm of the factor's inverse. */
+  readonly spread: number
+  /** The norm of the sum of the rows with these coefficients. */
+  normOf(coefficients: Float64Array): number
   reset(): void
 }
 
 export function factorOf(most: number): Factor {
   const lower = new Float64Array((most * (most + 1)) / 2)
   const forward = new Float64Array(most)
+  const last = new Float64Array(most)
+  const inverse = inverseOf(most)
   const at = (i: number, j: number): number => (i * (i + 1)) / 2 + j
   let size = 0
   const back = (x: Float64Array): void => {
@@ -37,8 +43,20 @@ export function factorOf(most: number): Factor {
       for (let i = 0; i < size; i++) sum += forward[i]! ** 2
       return sum
     },
-    add(products, square, right, least) {
-      let rest = square
+    get spread() {
+      return inverse.bound()
+    },
+    normOf(coefficients) {
+      let norm = 0
+      for (let j = 0; j < size; j++) {
+        let sum = 0
+        for (let i = j; i < size; i++) sum += lower[at(i, j)]! * coefficients[i]!
+        norm += sum * sum
+      }
+      return Math.sqrt(norm)
+    },
+    add(products, own, right, least) {
+      let rest = own
       let value = right
       const row = at(size, 0)
       for (let i = 0; i < size; i++) {
@@ -49,9 +67,12 @@ export function factorOf(most: number): Factor {
         rest -= entry * entry
         value -= entry * forward[i]!
       }
-      const share = square > 0 ? rest / square : 0
+      const share = own > 0 ? rest / own : 0
       if (!(share >= least)) return share
       const pivot = Math.sqrt(rest)
+      last.set(lower.subarray(row, row + size))
+      back(last)
+      inverse.add(last, size, pivot)
       lower[row + size] = pivot
       forward[size] = value / pivot
       size++
@@ -71,6 +92,36 @@ export function factorOf(most: number): Factor {
     },
     reset() {
       size = 0
+      inverse.reset()
+    },
+  }
+}
+
+/** A bound on the spectral norm of the inverse of a factor, of which each new row is known. */
+function inverseOf(most: number) {
+  const columns = new Float64Array(most)
+  let [squares, row, column] = [0, 0, 0]
+  return {
+    /** `before`: a row without its last number, which is 1, all divided by the pivot. */
+    add(before: Float64Array, size: number, pivot: number): void {
+      let [sum, square] = [1, 1]
+      columns[size] = 1 / pivot
+      for (let i = 0; i < size; i++) {
+        const entry = Math.abs(before[i]!)
+        sum += entry
+        square += entry * entry
+        columns[i] = columns[i]! + entry / pivot
+        column = Math.max(column, columns[i]!)
+      }
+      column = Math.max(column, columns[size]!)
+      row = Math.max(row, sum / pivot)
+      squares += square / (pivot * pivot)
+    },
+    bound: (): number => Math.sqrt(Math.min(squares, row * column)),
+    reset(): void {
+      squares = 0
+      row = 0
+      column = 0
     },
   }
 }

@@ -1,22 +1,53 @@
 /** Work of one thread on the rows of a task. */
+import { makeRows } from './integers.js'
+import { growingMemory, type Memory } from './memory.js'
 import { nearestOn } from './nearest.js'
-import { ompOn } from './omp.js'
-import { spaces } from './space.js'
-import type { PursuitTask } from './types.js'
+import { pursueAll } from './omp.js'
+import { makeCosines } from './pairs.js'
+import { spaceOn } from './space.js'
+import type { CosinesTask, OpenCosines, PursuitTask, RowsTask } from './types.js'
 
-export type { Dictionary, Gram, PursuitMethod, PursuitTask } from './types.js'
+export { cosinesBytes, cosinesInMemory, openMemory } from './cosines.js'
+export { integersBytes, integersOf } from './integers.js'
+export { pursuitBytes } from './omp.js'
+export { tilesOf } from './pairs.js'
+export type {
+  CosineStore,
+  Cosines,
+  CosinesTask,
+  Dictionary,
+  Integers,
+  NearestMethod,
+  NearestTask,
+  OmpTask,
+  OpenCosines,
+  PursuitMethod,
+  PursuitTask,
+  RowsTask,
+} from './types.js'
 
 /** Rows that a thread takes at once. */
 const SHARE = 4
 
-/** Approximates rows of a task until none is left. */
-export function pursuer(): (task: PursuitTask) => void {
-  const layOut = spaces()
-  return (task) => {
-    const { dictionary, k, method, tokens, next } = task
-    const space = layOut(dictionary.count, dictionary.width, k, method === 'omp')
-    const one = method === 'omp' ? ompOn(space, task) : nearestOn(space, task)
-    for (let at = Atomics.add(next, 0, SHARE); at < tokens; at = Atomics.add(next, 0, SHARE))
-      for (let token = at; token < Math.min(tokens, at + SHARE); token++) one(token)
+/** One thread's part of tasks. Each ends when nothing of the task is left to take. */
+export interface Pursuer {
+  /** Approximates rows. */
+  pursue(task: PursuitTask): void
+  makeRows(task: RowsTask): void
+  makeCosines(task: CosinesTask): void
+}
+
+export function pursuer(open: OpenCosines): Pursuer {
+  const memory: Memory = growingMemory()
+  return {
+    makeRows: (task) => makeRows(memory, task),
+    makeCosines: (task) => makeCosines(memory, task, open),
+    pursue(task) {
+      if (task.method === 'omp') return pursueAll(memory, task, open)
+      const { dictionary, k, tokens, next } = task
+      const one = nearestOn(spaceOn(memory, dictionary.width, k).space, task)
+      for (let at = Atomics.add(next, 0, SHARE); at < tokens; at = Atomics.add(next, 0, SHARE))
+        for (let token = at; token < Math.min(tokens, at + SHARE); token++) one(token)
+    },
   }
 }

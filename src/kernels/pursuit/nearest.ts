@@ -1,15 +1,18 @@
 /** Weighted sums of the nearest rows. Which rows are nearest is decided in float64, and the lowest index among equally near ones. */
 import { factorOf } from './factor.js'
 import { DEPENDENT, fitOf } from './fit.js'
-import { roundingOf, ULP } from './products.js'
+import { ULP } from './integers.js'
 import type { Space } from './space.js'
-import type { Dictionary, PursuitMethod, PursuitTask } from './types.js'
+import type { Dictionary, NearestMethod, NearestTask } from './types.js'
+
+/** The most that rounding makes of a product in float32 of rows of this width, as a share of the product of their norms. */
+const roundingOf = (width: number): number => (260 + width / 256) * ULP
 
 /** A distance counts at least this much. */
 const NEAREST = 1e-6
 
 /** Approximates tokens, one after the other, on a thread's memory. */
-export function nearestOn(space: Space, task: PursuitTask): (token: number) => void {
+export function nearestOn(space: Space, task: NearestTask): (token: number) => void {
   const { dictionary, k, method } = task
   const { count, width } = dictionary
   const { kernels, target, targetAt, residual, residualAt, rowAt } = space
@@ -51,7 +54,7 @@ interface Near {
 /** The nearest rows, the nearest first. Scores in float32 leave few rows out for sure; the others are computed again. */
 function chooseNearest(
   { kernels, target, targetAt, residual, residualAt, load, rowAt }: Space,
-  { dictionary, k, method }: PursuitTask,
+  { dictionary, k, method }: NearestTask,
   products: Float32Array,
   square: number,
   approximate: Float64Array,
@@ -94,7 +97,7 @@ interface Weighed {
 type Weigh = (near: readonly Near[], square: number) => readonly Weighed[]
 
 /** Rows are in the space, in the order of `near`. The result has as many as are there afterwards, in order. */
-function weigherOf(space: Space, dictionary: Dictionary, k: number, method: PursuitMethod): Weigh {
+function weigherOf(space: Space, dictionary: Dictionary, k: number, method: NearestMethod): Weigh {
   const evenly = (near: readonly Near[], sizes: readonly number[]): Weighed[] => {
     const total = sizes.reduce((sum, size) => sum + size, 0)
     const right = Math.abs(total) > 1e-12 && Number.isFinite(total)

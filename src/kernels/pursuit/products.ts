@@ -1,149 +1,195 @@
 /**
- * Products of a token's residual with all rows, kept up to date in float32. Weights of chosen rows change with each step; small
- * changes are not applied to all products at once, and count as an error until then.
+ * Products of what is left of a token's row with all rows. They are computed from integers of 16 bits, with a bound of their error:
+ * integers stand for rows x̂ that are close to the rows x. Without other rounding, a product is that of r̂ = x̂ − Σ wᵢ âᵢ with âⱼ. So
+ * its error is at most |r̂ − r| |aⱼ| + |r̂| |âⱼ − aⱼ|, and |r̂ − r| is at most |x̂ − x| + Σ |wᵢ| |âᵢ − aᵢ|.
  */
 import type { Fit } from './fit.js'
-import { BLOCK, type Space } from './space.js'
-import type { Dictionary, Gram } from './types.js'
+import { ONE, roundingOf, ULP } from './integers.js'
+import { lagging, type ProductRoom } from './lagging.js'
+import type { DenseKernels } from './memory.js'
+import type { Cosines, Integers } from './types.js'
 
-/** Of a number in float32: the most that rounding makes of it, as a share. */
-export const ULP = 2 ** -24
+/** Numbers in a block: its largest one is known. */
+export const BLOCK = 64
 
-/** The most that rounding makes of a product in float32 of rows of this width, as a share of the product of their norms. */
-export const roundingOf = (width: number): number => (260 + width / 256) * ULP
+/** What cosines as integers leave out, and numbers that come in between. */
+const [COSINE, SLACK] = [0.5 / ONE, 16 * ULP]
+/** Changes of weights that are not applied may change no product by more than about this share of the largest one. */
+const LAG = 0.15
+/** More rows than these are not corrected one by one. */
+const CROWD = 200
 
-export interface Products {
-  /** The norm of the longest row. */
-  readonly longest: number
-  /** Starts with the products of a token's row. */
-  begin(own: Float32Array): void
-  /** The products of a row with all rows, at the place where it is chosen next. */
-  readonly gramOf: (atom: number) => Float32Array
-  /** A row that is not looked at again. */
-  remove(atom: number): void
-  /** Applies the weight of the row that was chosen last, and changes of others until these may matter at most this share. */
-  update(share: number): void
-  /** Applies changes until the others may matter at most this share. */
-  catchUp(share: number): void
-  /** The largest magnitude. */
-  largest(): number
-  /** The most that rounding, and changes that are not applied, can make of a product of a token of this norm. */
-  rounding(norm: number): number
-  lag(): number
-  /** The rows with products of at least this magnitude. */
-  above(least: number): number[]
-  /** Those of these rows whose product can be the largest when all changes are applied. */
-  corrected(candidates: readonly number[], error: number): number[]
+export const blocksOf = (count: number): number => Math.ceil(count / BLOCK)
+/** Bytes from a row of cosines to the next: not at the same places of caches. */
+const cosinePitch = (count: number): number => 2 * BLOCK * blocksOf(count) + 64
+
+export const roomBytes = (count: number, k: number): number[] => {
+  const [blocks, pairs] = [blocksOf(count), Math.ceil(k / 2)]
+  return [k * cosinePitch(count), 8 * pairs, 8 * pairs, 4 * BLOCK * blocks, 4 * blocks]
 }
 
-/** The row of products of an atom. */
-function gramRow({ blocks, perBlock }: Gram, count: number, atom: number): Float32Array {
-  const at = (atom % perBlock) * count
-  return blocks[Math.floor(atom / perBlock)]!.subarray(at, at + count)
+/** What products are computed from: a row, its norm, and what its integers leave out as a share of it. */
+export interface Base {
+  /** Where its products with all rows of norm 1 are, as shares of its norm. They are changed. */
+  readonly at: number
+  readonly norm: number
+  readonly error: number
+}
+
+export interface Near {
+  /** The rows that can have the largest product, ascending. */
+  readonly atoms: readonly number[]
+  /** Whether there is a product for sure. */
+  readonly sure: boolean
+}
+
+export interface Products {
+  /** The largest norm of a row. */
+  readonly longest: number
+  /** The norm of the row that products are computed from. */
+  readonly norm: number
+  /** Starts with a token's row. */
+  begin(base: Base): void
+  /** Goes on with what the weights leave of it. */
+  goOn(base: Base): void
+  /** A row that was chosen: at its place, its cosines with all rows are read. */
+  add(atom: number, place: number): void
+  /** A row that is not looked at again. */
+  remove(atom: number): void
+  near(): Near
+}
+
+/** As a share of the largest product that is possible: below, there is none. */
+export const NOTHING = 1e-14
+
+export function productsOf(
+  kernels: DenseKernels,
+  room: ProductRoom,
+  { count, width, squares }: { readonly count: number; readonly width: number; readonly squares: Float64Array },
+  { errors }: Integers,
+  cosines: Cosines,
+  fit: Fit,
+  k: number,
+): Products {
+  const { buffer, cosinesAt, normsAt } = room
+  const [blocks, pitch] = [blocksOf(count), cosinePitch(count)]
+  const norms = new Float32Array(buffer, normsAt, BLOCK * blocks)
+  const rows = Array.from({ length: k }, (_, place) => new Int16Array(buffer, cosinesAt + place * pitch, count))
+  const longest = longestOf(squares)
+  const all = normsIn(squares, longest)
+  norms.fill(0)
+  norms.set(all)
+  let worst = 0
+  for (let atom = 0; atom < count; atom++) if (all[atom]! > 0 && errors[atom]! > worst) worst = errors[atom]!
+  const weights = lagging(room, pitch, fit, k)
+  const removed: number[] = []
+  let base: Base
+  let values: Float32Array
+  let least = 0
+
+  const errorOf = (): number => errorOn(fit, weights.shares, errors, base, worst, width)
+  /** Applies changes until the others are small. Returns what may be the largest one, by the bound on the error. */
+  const look = (tolerance: number, error: number): number[] => {
+    const { pairs, unit } = weights.choose(tolerance)
+    const bound = error + weights.lag() + weights.drift()
+    const { addressesAt, coefficientsAt, peaksAt } = room
+    least = kernels.takeOff(
+      ...([base.at, addressesAt, pairs, coefficientsAt, unit / ONE] as const),
+      ...([bound, normsAt, blocks, peaksAt] as const),
+    )
+    const limit = least * (1 - 1e-5)
+    return atLeast(new Float32Array(buffer, peaksAt, blocks), values, norms, bound, limit)
+  }
+  /** Those of these rows whose product can be the largest when all changes are applied. */
+  const corrected = (atoms: readonly number[], error: number): readonly number[] => {
+    const bound = error + weights.drift()
+    const sizes = atoms.map((atom) => Math.abs(values[atom]! - weights.change(rows, atom)))
+    least = atoms.reduce((most, atom, i) => Math.max(most, (sizes[i]! - bound) * norms[atom]!), 0)
+    const limit = least * (1 - 1e-5)
+    return atoms.filter((atom, i) => (sizes[i]! + bound) * norms[atom]! >= limit)
+  }
+  return {
+    longest,
+    get norm() {
+      return base.norm
+    },
+    begin(first) {
+      base = first
+      values = new Float32Array(buffer, base.at, BLOCK * blocks)
+      weights.begin(base.norm)
+      least = 0
+      for (const atom of removed.splice(0)) norms[atom] = all[atom]!
+    },
+    goOn(rest) {
+      base = rest
+      values = new Float32Array(buffer, base.at, BLOCK * blocks)
+      weights.goOn(base.norm)
+      least = 0
+    },
+    add: (atom, place) => cosines.read(atom, rows[place]!),
+    remove(atom) {
+      norms[atom] = 0
+      removed.push(atom)
+    },
+    near() {
+      weights.look()
+      const error = errorOf()
+      let atoms: readonly number[] = look(LAG * least, error)
+      if (weights.lag() > 0) atoms = atoms.length > CROWD ? look(0, error) : corrected(atoms, error)
+      return { atoms, sure: least * base.norm > 2 * NOTHING * Math.sqrt(fit.square) }
+    },
+  }
+}
+
+/** A bound on the error of a product of rows of norm 1, as a share of the base. `worst`: the largest error of a row. */
+function errorOn(
+  fit: Fit,
+  shares: Float64Array,
+  errors: Float64Array,
+  base: Base,
+  worst: number,
+  width: number,
+): number {
+  const { chosen } = fit
+  const rounding = roundingOf(width)
+  let [sum, left] = [0, base.error]
+  for (let i = 0; i < chosen.length; i++) {
+    const size = Math.abs(shares[i]!)
+    sum += size
+    left += size * errors[chosen[i]!]!
+  }
+  const rest = Math.min(1, Math.sqrt(fit.left) / base.norm) + 1e-6
+  const own = (COSINE + rounding) * sum + rounding + SLACK * (1 + sum)
+  return (left + (rest + left) * worst + own + fit.doubt() / base.norm) * (1 + 1e-6)
+}
+
+/** The rows whose products, with this error, can reach a limit. Only blocks with such a peak are looked at. */
+function atLeast(
+  peaks: Float32Array,
+  values: Float32Array,
+  norms: Float32Array,
+  error: number,
+  limit: number,
+): number[] {
+  const atoms: number[] = []
+  for (const [block, peak] of peaks.entries()) {
+    if (!(peak >= limit)) continue
+    for (let i = block * BLOCK; i < (block + 1) * BLOCK; i++)
+      if (norms[i]! > 0 && (Math.abs(values[i]!) + error) * norms[i]! >= limit) atoms.push(i)
+  }
+  return atoms
 }
 
 /** The longest row's norm. */
-function longestOf({ squares }: Dictionary): number {
+function longestOf(squares: Float64Array): number {
   let most = 0
   for (const square of squares) if (square > most) most = square
   return Math.sqrt(most)
 }
 
-export function productsOf(space: Space, dictionary: Dictionary, gram: Gram, fit: Fit, k: number): Products {
-  const { count, width, squares } = dictionary
-  const { kernels, products, productsAt, peaks, peaksAt, blocks } = space
-  const { chosen, weights } = fit
-  /** Weights that the products know of. */
-  const applied = new Float64Array(k)
-  const grams = Array.from({ length: k + 1 }, (_, place) => space.gramRow(place))
-  const longest = longestOf(dictionary)
-  /** The most that rounding in additions to the products can have made so far. */
-  let drift = 0
-  const lagOf = (place: number): number => Math.abs(weights[place]! - applied[place]!) * gram.peaks[chosen[place]!]!
-  const lag = (): number => {
-    let sum = 0
-    for (let i = 0; i < chosen.length; i++) sum += lagOf(i)
-    return sum
-  }
-  const largest = (): number => {
-    let most = 0
-    for (let i = 0; i < blocks; i++) if (peaks[i]! > most) most = peaks[i]!
-    return most
-  }
-  const apply = (place: number): boolean => {
-    const change = Math.fround(weights[place]! - applied[place]!)
-    if (change === 0) return false
-    const before = largest()
-    kernels.addScaled(productsAt, space.gramAt(place), -change, blocks, peaksAt)
-    // Each number is rounded twice: what is added, and the sum.
-    drift += ULP * (2 * largest() + before)
-    applied[place] = applied[place]! + change
-    return true
-  }
-  const catchUp = (share: number): void => {
-    while (lag() > share * largest()) {
-      let most = 0
-      for (let i = 1; i < chosen.length; i++) if (lagOf(i) > lagOf(most)) most = i
-      if (!apply(most)) return
-    }
-  }
-  return {
-    ...{ longest, lag, largest, catchUp },
-    begin(own) {
-      products.fill(Number.NaN)
-      products.set(own)
-      for (let atom = 0; atom < count; atom++) if (!(squares[atom]! > 0)) products[atom] = Number.NaN
-      drift = 0
-      kernels.addScaled(productsAt, productsAt, 0, blocks, peaksAt)
-    },
-    gramOf(atom) {
-      const row = grams[chosen.length]!
-      row.set(gramRow(gram, count, atom))
-      return row
-    },
-    remove: (atom) => removeFrom(space, atom),
-    update(share) {
-      applied[chosen.length - 1] = 0
-      apply(chosen.length - 1)
-      catchUp(share)
-    },
-    rounding(norm) {
-      let sum = 0
-      for (let i = 0; i < chosen.length; i++) sum += Math.abs(weights[i]!)
-      return drift + roundingOf(width) * longest * (norm + longest * sum)
-    },
-    above: (least) => above(space, least),
-    corrected(candidates, error) {
-      const sizes = candidates.map((atom) => {
-        let sum = products[atom]!
-        for (let i = 0; i < chosen.length; i++) sum -= (weights[i]! - applied[i]!) * grams[i]![atom]!
-        return Math.abs(sum)
-      })
-      const least = sizes.reduce((most, size) => Math.max(most, size), 0) - 2 * error
-      return candidates.filter((_, at) => sizes[at]! >= least)
-    },
-  }
-}
-
-/** Removes a row: its product counts no more. */
-function removeFrom({ products, peaks }: Space, atom: number): void {
-  products[atom] = Number.NaN
-  const block = Math.floor(atom / BLOCK)
-  let peak = 0
-  for (let i = block * BLOCK; i < (block + 1) * BLOCK; i++) {
-    const size = Math.abs(products[i]!)
-    if (size > peak) peak = size
-  }
-  peaks[block] = peak
-}
-
-/** The rows with products of at least this magnitude. */
-function above({ products, peaks, blocks, count }: Space, least: number): number[] {
-  const found: number[] = []
-  for (let block = 0; block < blocks; block++) {
-    if (peaks[block]! < least) continue
-    const end = Math.min(count, (block + 1) * BLOCK)
-    for (let i = block * BLOCK; i < end; i++) if (Math.abs(products[i]!) >= least) found.push(i)
-  }
-  return found
-}
+/** Norms as shares of the longest one; 0 for rows whose products are always nothing. */
+const normsIn = (squares: Float64Array, longest: number): Float32Array =>
+  Float32Array.from(squares, (square) => {
+    const share = Math.sqrt(square) / longest
+    return share > NOTHING ? share : 0
+  })

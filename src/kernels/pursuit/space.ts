@@ -1,32 +1,9 @@
-/** A thread's own memory for approximations: the rows under way and the products of one token. */
-import { WebAssembly } from '../../core/webassembly.js'
-import { denseModule } from '../dense/team.js'
+/** A thread's own memory for approximations: the rows under way. */
+import { aligned, type DenseKernels, type Memory } from './memory.js'
 import type { Dictionary } from './types.js'
 
-interface Exports {
-  dataEnd(): number
-  addScaled(a: number, g: number, c: number, blocks: number, peaks: number): void
-  addRow(y: number, x: number, c: number, n: number): void
-  rowDot(x: number, y: number, n: number): number
-  dot(x: number, y: number, n: number): number
-}
-
-/** Numbers in a block: its largest magnitude is known. */
-export const BLOCK = 64
-
 export interface Space {
-  readonly kernels: Exports
-  readonly count: number
-  readonly width: number
-  readonly blocks: number
-  /** Products of the token's residual with all rows, and the largest magnitude of each block. */
-  readonly products: Float32Array
-  readonly productsAt: number
-  readonly peaks: Float32Array
-  readonly peaksAt: number
-  /** Of each chosen row: its products with all rows, and itself. */
-  readonly gramAt: (place: number) => number
-  readonly gramRow: (place: number) => Float32Array
+  readonly kernels: DenseKernels
   readonly rowAt: (place: number) => number
   /** Puts a row of a matrix at a place. */
   readonly load: (dictionary: Dictionary, atom: number, place: number) => void
@@ -37,50 +14,51 @@ export interface Space {
   readonly targetAt: number
   readonly residual: Float64Array
   readonly residualAt: number
+  /** The same in float32, and room for as many coefficients as rows. */
+  readonly roughAt: number
+  readonly rough: Float32Array
+  readonly coefficientsAt: number
+  readonly coefficients: Float32Array
+  /** Bytes from a row to the next. */
+  readonly step: number
 }
 
-const PAGE = 65536
-const aligned = (bytes: number): number => Math.ceil(bytes / 64) * 64
-
-/** Keeps one memory, which grows. */
-export function spaces(): (count: number, width: number, k: number, withGram: boolean) => Space {
-  const memory = new WebAssembly.Memory({ initial: 4, maximum: 65536, shared: true })
-  const kernels = new WebAssembly.Instance(denseModule(), { env: { memory } }).exports as unknown as Exports
-  return (count, width, k, withGram) => {
-    let end = aligned(kernels.dataEnd())
-    const take = (bytes: number): number => {
-      const at = end
-      end += aligned(bytes)
-      return at
-    }
-    const blocks = Math.ceil(count / BLOCK)
-    const padded = blocks * BLOCK
-    const productsAt = take(4 * padded)
-    const peaksAt = take(4 * blocks)
-    const targetAt = take(8 * width)
-    const residualAt = take(8 * width)
-    const [gramBytes, rowBytes] = [aligned(4 * padded), aligned(4 * width)]
-    // One row more than are chosen: for a row that is only looked at.
-    const grams = take(withGram ? (k + 1) * gramBytes : 0)
-    const rows = take((k + 1) * rowBytes)
-    const missing = end - memory.buffer.byteLength
-    if (missing > 0) memory.grow(Math.ceil(missing / PAGE))
-    const { buffer } = memory
-    const gramAt = (place: number): number => grams + place * gramBytes
-    const rowAt = (place: number): number => rows + place * rowBytes
-    const residual = new Float64Array(buffer, residualAt, width)
-    return {
-      ...{ kernels, count, width, blocks, productsAt, peaksAt, targetAt, residual, residualAt, gramAt, rowAt },
-      products: new Float32Array(buffer, productsAt, padded),
-      peaks: new Float32Array(buffer, peaksAt, blocks),
-      target: new Float64Array(buffer, targetAt, width),
-      gramRow: (place) => new Float32Array(buffer, gramAt(place), padded),
-      load: ({ rows }, atom, place) =>
-        new Float32Array(buffer, rowAt(place), width).set(rows.subarray(atom * width, (atom + 1) * width)),
-      widen(place) {
-        residual.fill(0)
-        kernels.addRow(residualAt, rowAt(place), 1, width)
-      },
-    }
+/** Lays out a memory for the rows of a token, and for more. A row more than are chosen has room: for one that is only looked at. */
+export function spaceOn(
+  memory: Memory,
+  width: number,
+  k: number,
+  more: readonly number[] = [],
+): { readonly space: Space; readonly at: readonly number[]; readonly buffer: ArrayBufferLike } {
+  // Not all at the same places of caches.
+  const step = aligned(4 * width) + 64
+  const { at, buffer } = memory.layOut([8 * width, 8 * width, 2 * width, (k + 1) * step, 4 * width, 4 * k, ...more])
+  const [targetAt, residualAt, halvesAt, rows, roughAt, coefficientsAt] = at as [
+    ...[number, number, number],
+    ...[number, number, number],
+  ]
+  const { kernels } = memory
+  const rowAt = (place: number): number => rows + place * step
+  const residual = new Float64Array(buffer, residualAt, width)
+  const halves = new Uint16Array(buffer, halvesAt, width)
+  const space: Space = {
+    ...{ kernels, rowAt, step, targetAt, residual, residualAt, roughAt, coefficientsAt },
+    rough: new Float32Array(buffer, roughAt, width),
+    coefficients: new Float32Array(buffer, coefficientsAt, k),
+    target: new Float64Array(buffer, targetAt, width),
+    load({ rows }, atom, place) {
+      const [from, to] = [atom * width, (atom + 1) * width]
+      if (rows instanceof Float32Array) {
+        new Float32Array(buffer, rowAt(place), width).set(rows.subarray(from, to))
+        return
+      }
+      halves.set(rows.subarray(from, to))
+      kernels.widenHalves(halvesAt, rowAt(place), width)
+    },
+    widen(place) {
+      residual.fill(0)
+      kernels.addRow(residualAt, rowAt(place), 1, width)
+    },
   }
+  return { space, at: at.slice(6), buffer }
 }

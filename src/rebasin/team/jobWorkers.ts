@@ -3,14 +3,26 @@ import { Worker } from 'node:worker_threads'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { Stopped, type TeamMemory } from '../../kernels/dense/team.js'
 import type { Assignment, AssignmentInPlace, Product } from '../../kernels/linalg.js'
-import type { PursuitTask } from '../../kernels/pursuit/index.js'
+import type { CosinesTask, Pursuer, PursuitTask, RowsTask } from '../../kernels/pursuit/index.js'
+
+export type PursuitJob =
+  | { readonly kind: 'pursuit'; readonly task: PursuitTask }
+  | { readonly kind: 'rows'; readonly task: RowsTask }
+  | { readonly kind: 'cosines'; readonly task: CosinesTask }
+
+/** One thread's part of a job. */
+export function doPursuit(pursuer: Pursuer, job: PursuitJob): void {
+  if (job.kind === 'rows') pursuer.makeRows(job.task)
+  else if (job.kind === 'cosines') pursuer.makeCosines(job.task)
+  else pursuer.pursue(job.task)
+}
 
 /** What a worker is sent. */
 export type Job =
   | { readonly kind: 'product'; readonly product: Product; readonly next: Int32Array }
   | { readonly kind: 'assign'; readonly scores: Float32Array; readonly size: number; readonly warm?: Assignment }
   | ({ readonly kind: 'solve' } & AssignmentInPlace)
-  | { readonly kind: 'pursuit'; readonly task: PursuitTask }
+  | PursuitJob
   | { readonly kind: 'polar'; readonly team: TeamMemory; readonly thread: number; readonly size: number }
 
 export interface JobWorkers {

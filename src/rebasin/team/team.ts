@@ -10,8 +10,9 @@ import {
   type Product,
   tileOf,
 } from '../../kernels/linalg.js'
-import { type PursuitTask, pursuer } from '../../kernels/pursuit/index.js'
-import { jobWorkers } from './jobWorkers.js'
+import { type CosinesTask, type PursuitTask, pursuer, type RowsTask } from '../../kernels/pursuit/index.js'
+import { openCosines } from './cosineFile.js'
+import { doPursuit, jobWorkers, type PursuitJob } from './jobWorkers.js'
 
 /** Threads for matrix products, assignments and polar factors. Their number decides nothing but the time. */
 export interface ThreadTeam {
@@ -30,6 +31,9 @@ export interface ThreadTeam {
   readonly polar: (a: ArrayLike<number>, size: number) => Promise<Float64Array>
   /** Approximates rows. The arrays of the task go to the workers without a copy. */
   readonly pursue: (task: PursuitTask) => Promise<void>
+  /** Makes rows of a dictionary, and cosines of pairs of them: the same way. */
+  readonly makeRows: (task: RowsTask) => Promise<void>
+  readonly makeCosines: (task: CosinesTask) => Promise<void>
   /** For small work on the calling thread. */
   readonly linalg: Linalg
   /** Ends what is under way: it rejects. */
@@ -123,13 +127,21 @@ export function createThreadTeam(threads: number): ThreadTeam {
     return matrix.slice()
   }
   let own: ReturnType<typeof pursuer> | undefined
-  const pursue: ThreadTeam['pursue'] = async (task) => {
-    const { tokens, dictionary, k } = task
-    if (tokens * k * (dictionary.count + dictionary.width) < SMALL_PURSUIT) {
-      own ??= pursuer()
-      return own(task)
+  /** Small work is done here. */
+  const approximate = async (steps: number, shares: number, job: PursuitJob): Promise<void> => {
+    if (steps < SMALL_PURSUIT) {
+      own ??= pursuer(openCosines)
+      return doPursuit(own, job)
     }
-    await Promise.all(Array.from({ length: Math.min(threads, tokens) }, () => send({ kind: 'pursuit', task })))
+    await Promise.all(Array.from({ length: Math.min(threads, shares) }, () => send(job)))
   }
-  return { threads, pursue, addProduct, assign, polar, room, pause, linalg, close }
+  const pursue: ThreadTeam['pursue'] = (task) => {
+    const { tokens, dictionary, k } = task
+    return approximate(tokens * k * (dictionary.count + dictionary.width), tokens, { kind: 'pursuit', task })
+  }
+  const makeRows: ThreadTeam['makeRows'] = (task) =>
+    approximate(16 * task.from.length, task.rows, { kind: 'rows', task })
+  const makeCosines: ThreadTeam['makeCosines'] = (task) =>
+    approximate(task.count ** 2 * (task.width / 8), task.toTile - task.fromTile, { kind: 'cosines', task })
+  return { threads, pursue, makeRows, makeCosines, addProduct, assign, polar, room, pause, linalg, close }
 }

@@ -4,11 +4,12 @@ import { polarFactor } from '../../kernels/dense/polar.js'
 import { joinTeam, TEAM_BYTES } from '../../kernels/dense/team.js'
 import { assignInPlace, createLinalg } from '../../kernels/linalg.js'
 import { pursuer } from '../../kernels/pursuit/index.js'
-import type { Job } from './jobWorkers.js'
+import { openCosines } from './cosineFile.js'
+import { doPursuit, type Job } from './jobWorkers.js'
 import { workTiles } from './team.js'
 
 const linalg = createLinalg()
-const pursue = pursuer()
+const pursuits = pursuer(openCosines)
 const solve = assignInPlace(workerData as WebAssembly.Memory)
 
 function work(job: Job): unknown {
@@ -20,7 +21,9 @@ function work(job: Job): unknown {
     case 'solve':
       return solve(job)
     case 'pursuit':
-      return pursue(job.task)
+    case 'rows':
+    case 'cosines':
+      return doPursuit(pursuits, job)
     case 'polar': {
       const { team, thread, size } = job
       const instance = new WebAssembly.Instance(team.module, { env: { memory: team.memory } })

@@ -2,6 +2,7 @@
 import { elements } from '../../core/dtypes.js'
 import type { AnalysisCost, AnalysisProgress, Found, FoundArrays, Workshop } from '../analysis.js'
 import { approximate } from './approximate.js'
+import { leastBytes } from './pursuit.js'
 import {
   COPIED,
   FILLED,
@@ -74,12 +75,17 @@ function residualRecord(atoms: Int32Array, residuals: Float64Array, tokens: read
 
 /** Memory for the donor's shared rows and their products, or for a tensor of the result. */
 export function transplantCost(analysis: TransplantAnalysis): AnalysisCost {
-  const { steps, parts, shared, made, rows, grown, k } = analysis
+  const { steps, parts, shared, made, rows, grown, k, missing } = analysis
   const atoms = shared.donor.length
   const widest = (sizes: readonly number[]): number => sizes.reduce((most, size) => Math.max(most, size), 0)
   const width = widest(parts.map(({ tensor }) => tensor.shape[1]!))
   const found = 12 * parts.length * made.length * Math.min(k, atoms)
-  const finding = parts.length === 0 ? 0 : 4 * atoms * (atoms + width) + batchBytes(atoms, width)
+  const finding =
+    missing === 'omp'
+      ? widest(parts.map(({ tensor }) => leastBytes(tensor, atoms, Math.min(k, atoms))))
+      : parts.length === 0
+        ? 0
+        : 4 * atoms * width + batchBytes(atoms, width)
   // A tensor that a step makes is read as a whole.
   const making = widest(
     grown.map(({ tensor: { shape, expr } }) => {

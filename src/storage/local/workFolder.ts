@@ -14,7 +14,7 @@ import { isLock, isLockFile } from './lock.js'
 
 const OWNER = 'owner'
 /** Files with the records of a run. */
-const RECORD = /^(journal|commit|uploads)(\.new)?$/
+const RECORD = /^((journal|commit|uploads)(\.new)?|scratch\.\d+)$/
 const FOLDER = /^(new|old)$/
 /** In bytes. A lock and an owner record are one line. */
 const MOST_LINE = 1000

@@ -2,6 +2,7 @@
 // operations that its operands' sizes alone decide. Strides are in bytes.
 export * from './assignment'
 export * from './gemm'
+export * from './integers'
 export * from './product'
 export * from './pursuit'
 export * from './secular'

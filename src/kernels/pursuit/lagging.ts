@@ -1,0 +1,130 @@
+/** Weights of which products know. Changes that hardly matter wait. */
+import type { Fit } from './fit.js'
+import { ONE, ULP } from './integers.js'
+
+/** What rounding makes of the norm of a sum of rows, as a share of the sum of their norms: cosines are in float32 there. */
+const UNSURE = 6e-4
+/** About the norm of a sum of rows of norm 1, as a share of that of its coefficients. */
+const TOGETHER = 0.6
+/** Half of the last place of a coefficient. */
+const COEFFICIENT = 2 ** -30
+
+/** Rows of a thread's memory. */
+export interface ProductRoom {
+  readonly buffer: ArrayBufferLike
+  readonly cosinesAt: number
+  readonly addressesAt: number
+  readonly coefficientsAt: number
+  readonly normsAt: number
+  readonly peaksAt: number
+}
+
+export interface Lagging {
+  /** What weights take off the base: coefficients of rows of norm 1, as shares of its norm. */
+  readonly shares: Float64Array
+  begin(norm: number): void
+  /** What the weights take off is off the base already. */
+  goOn(norm: number): void
+  /** Looks at the weights as they are now. */
+  look(): void
+  /** Writes the changes to apply: the others, together, matter by about the tolerance. They count as applied. */
+  choose(tolerance: number): { readonly pairs: number; readonly unit: number }
+  /** The most that changes that wait can make of a product of rows of norm 1. */
+  lag(): number
+  /** The most that rounding can have made of it so far. */
+  drift(): number
+  /** What changes that wait take off the product with a row. */
+  change(rows: readonly Int16Array[], atom: number): number
+}
+
+export function lagging(
+  { buffer, cosinesAt, addressesAt, coefficientsAt }: ProductRoom,
+  pitch: number,
+  fit: Fit,
+  k: number,
+): Lagging {
+  const words = new Int16Array(buffer, coefficientsAt, 4 * Math.ceil(k / 2))
+  const addresses = new Uint32Array(buffer, addressesAt, 2 * Math.ceil(k / 2))
+  const [shares, before, applied, waiting] = [1, 2, 3, 4].map(() => new Float64Array(k)) as [
+    ...[Float64Array, Float64Array, Float64Array, Float64Array],
+  ]
+  let [norm, drift, lag] = [1, 0, 0]
+  const start = (of: number): void => {
+    norm = of
+    drift = 0
+    applied.fill(0)
+  }
+  /** Writes changes as pairs of integers, and where their rows of cosines are. */
+  const write = (places: readonly number[], unit: number): void => {
+    for (const [i, place] of places.entries()) {
+      const exact = (waiting[place]! / unit) * 32768
+      const high = Math.round(exact)
+      const at = 4 * (i >> 1) + (i & 1)
+      words[at] = high
+      words[at + 2] = Math.round((exact - high) * 32768)
+      addresses[i] = cosinesAt + place * pitch
+    }
+    if ((places.length & 1) === 0) return
+    words[2 * places.length - 1] = 0
+    words[2 * places.length + 1] = 0
+    addresses[places.length] = addresses[places.length - 1]!
+  }
+  return {
+    shares,
+    begin(of) {
+      start(of)
+      before.fill(0)
+    },
+    goOn(of) {
+      start(of)
+      before.fill(0)
+      before.set(fit.weights.subarray(0, fit.chosen.length))
+    },
+    look() {
+      const { chosen, weights, norms } = fit
+      for (let i = 0; i < chosen.length; i++) {
+        shares[i] = ((weights[i]! - before[i]!) * norms[i]!) / norm
+        waiting[i] = shares[i]! - applied[i]!
+      }
+    },
+    choose(tolerance) {
+      const places = largest(waiting, fit.chosen.length, tolerance)
+      let [most, sum] = [0, 0]
+      for (const place of places) {
+        most = Math.max(most, Math.abs(waiting[place]!))
+        sum += Math.abs(waiting[place]!)
+      }
+      // Sums of products of integers stay below 2³¹.
+      const unit = Math.max(1, 2 ** Math.ceil(Math.log2(Math.max(most, sum / 2) * 1.001)))
+      for (const place of places) applied[place] = shares[place]!
+      write(places, unit)
+      for (const place of places) waiting[place] = 0
+      drift += ULP * (5 * sum + 3) + places.length * unit * COEFFICIENT
+      let rest = 0
+      for (let i = 0; i < fit.chosen.length; i++) rest += Math.abs(waiting[i]!)
+      lag = rest > 0 ? fit.normOf(waiting) + UNSURE * rest : 0
+      return { pairs: (places.length + 1) >> 1, unit }
+    },
+    lag: () => lag,
+    drift: () => drift,
+    change(rows, atom) {
+      let sum = 0
+      for (let i = 0; i < fit.chosen.length; i++) sum += waiting[i]! * rows[i]![atom]!
+      return sum / ONE
+    },
+  }
+}
+
+/** The places with the largest changes. The others, together, are about as small as the tolerance. */
+function largest(waiting: Float64Array, count: number, tolerance: number): number[] {
+  const order = Array.from({ length: count }, (_, place) => place)
+  order.sort((a, b) => Math.abs(waiting[b]!) - Math.abs(waiting[a]!))
+  let [size, sum] = [count, 0]
+  while (size > 0) {
+    sum += waiting[order[size - 1]!]! ** 2
+    if (TOGETHER * Math.sqrt(sum) > tolerance) break
+    size--
+  }
+  // Pairs are applied.
+  return order.slice(0, size + (size & 1))
+}

@@ -1,0 +1,159 @@
+/** Orthogonal matching pursuit of rows of a tensor by other rows of it. */
+import type { AnalysisTensor } from '../../expr/types.js'
+import { sharedInts } from '../../kernels/linalg.js'
+import {
+  type CosineStore,
+  cosinesBytes,
+  cosinesInMemory,
+  type Dictionary,
+  type Integers,
+  integersBytes,
+  integersOf,
+  pursuitBytes,
+  tilesOf,
+} from '../../kernels/pursuit/index.js'
+import { sharedFloats } from '../../rebasin/team/team.js'
+import { dtypeOf } from '../../views/shape.js'
+import { isDecoded } from '../../views/stored.js'
+import type { Workshop } from '../analysis.js'
+import type { ReadRows } from '../shared/rowReader.js'
+import type { Approximated, Wanted } from './wanted.js'
+
+/** Rows that are read at once. Two such batches are under way: one is read while threads work on the other one. */
+const BATCH = 512
+/** Tiles of cosines until progress is told again. */
+const TILES = 32
+/** Threads whose memory is counted beyond what each thread has anyway. */
+const [THREADS, COUNTED] = [2, 18e6]
+
+/** Whether the lower halves of a tensor's float32 numbers are 0. */
+const isHalf = ({ expr }: AnalysisTensor): boolean =>
+  expr.kind === 'read' && !isDecoded(expr.view) && dtypeOf(expr.view) === 'BF16'
+
+/** The memory that a pursuit needs at least. */
+export function leastBytes(tensor: AnalysisTensor, count: number, k: number): number {
+  const width = tensor.shape[1]!
+  const own = Math.max(0, pursuitBytes(count, width, k) - COUNTED)
+  return (isHalf(tensor) ? 2 : 4) * count * width + integersBytes(count, width) + 2 * 4 * BATCH * width + THREADS * own
+}
+
+/** Runs batches, each in one of two places, while the next one is made ready. */
+function inTurns(): {
+  turn: (batch: (place: number) => Promise<() => Promise<void>>) => Promise<void>
+  end: () => Promise<void>
+} {
+  const running: (Promise<void> | undefined)[] = [undefined, undefined]
+  let next = 0
+  const settle = async (place: number): Promise<void> => {
+    const one = running[place]
+    running[place] = undefined
+    await one
+  }
+  return {
+    async turn(batch) {
+      const place = next
+      next = 1 - next
+      await settle(place)
+      const start = await batch(place)
+      const before = running[1 - place]
+      const own = start()
+      running[place] = own.then(() => before)
+      running[place].catch(() => {})
+    },
+    async end() {
+      await settle(next)
+      await settle(1 - next)
+    },
+  }
+}
+
+export async function pursue(workshop: Workshop, wanted: Wanted, read: ReadRows): Promise<Approximated> {
+  const { tensor, shared, made, tell } = wanted
+  const [, width] = tensor.shape as [number, number]
+  const { team } = workshop
+  const count = shared.length
+  const k = Math.min(wanted.k, count, width)
+  const [pairs, others] = [count / 2, made.length]
+  const share = (part: number): number => part / Math.max(1, pairs + others)
+  tell('reading rows', 0)
+  const { dictionary, integers } = await dictionaryOf(workshop, wanted, width, read)
+  const cosines = await cosinesOf(workshop, dictionary, integers, (done) =>
+    tell('products of shared rows', share(done * pairs)),
+  )
+  const results: Approximated = {
+    atoms: sharedInts(made.length * k),
+    weights: doubles(made.length * k),
+    residuals: doubles(made.length),
+  }
+  const room = [0, 1].map(() => sharedFloats(Math.min(BATCH, made.length) * width))
+  const turns = inTurns()
+  for (let from = 0; from < made.length; from += BATCH)
+    await turns.turn(async (place) => {
+      const tokens = Math.min(BATCH, made.length - from)
+      const targets = room[place]!.subarray(0, tokens * width)
+      await read(made.subarray(from, from + tokens), targets)
+      return async () => {
+        await team.pursue({
+          ...{ method: 'omp', dictionary, integers, cosines, targets, tokens, k, next: sharedInts(1) },
+          atoms: results.atoms.subarray(from * k, (from + tokens) * k),
+          weights: results.weights.subarray(from * k, (from + tokens) * k),
+          residuals: results.residuals.subarray(from, from + tokens),
+        })
+        await team.pause()
+        tell('rows of missing tokens', share(pairs + from + tokens))
+      }
+    })
+  await turns.end()
+  return results
+}
+
+const doubles = (length: number): Float64Array => new Float64Array(new SharedArrayBuffer(8 * length))
+
+/** The shared rows, exactly and as integers. */
+async function dictionaryOf(
+  { team }: Workshop,
+  { tensor, shared }: Wanted,
+  width: number,
+  read: ReadRows,
+): Promise<{ readonly dictionary: Dictionary; readonly integers: Integers }> {
+  const count = shared.length
+  const dictionary: Dictionary = {
+    rows: isHalf(tensor) ? new Uint16Array(new SharedArrayBuffer(2 * count * width)) : sharedFloats(count * width),
+    ...{ count, width, squares: doubles(count) },
+  }
+  const integers = integersOf(count, width)
+  const room = [0, 1].map(() => sharedFloats(Math.min(BATCH, count) * width))
+  const turns = inTurns()
+  for (let first = 0; first < count; first += BATCH)
+    await turns.turn(async (place) => {
+      const rows = Math.min(BATCH, count - first)
+      const from = room[place]!.subarray(0, rows * width)
+      await read(shared.subarray(first, first + rows), from)
+      return async () => {
+        await team.makeRows({ from, first, rows, dictionary, integers, next: sharedInts(1) })
+        await team.pause()
+      }
+    })
+  await turns.end()
+  return { dictionary, integers }
+}
+
+/** Cosines of all pairs of rows: in memory if there is enough. */
+async function cosinesOf(
+  { team, spare, scratch }: Workshop,
+  { count, width }: Dictionary,
+  integers: Integers,
+  tell: (share: number) => void,
+): Promise<CosineStore> {
+  const bytes = cosinesBytes(count)
+  const store: CosineStore =
+    scratch && bytes > spare ? { kind: 'file', fd: await scratch(bytes) } : cosinesInMemory(count)
+  const tiles = tilesOf(count).length
+  for (let fromTile = 0; fromTile < tiles; fromTile += TILES) {
+    const toTile = Math.min(tiles, fromTile + TILES)
+    await team.makeCosines({ count, width, integers, store, fromTile, toTile, next: sharedInts(1) })
+    await team.pause()
+    tell(toTile / tiles)
+  }
+  return store
+}

@@ -1,0 +1,21 @@
+/** What is approximated, and what is found. */
+import type { AnalysisTensor } from '../../expr/types.js'
+import type { PursuitMethod } from '../../kernels/pursuit/index.js'
+
+export interface Wanted {
+  readonly tensor: AnalysisTensor
+  /** Rows that are combined, ascending. */
+  readonly shared: Int32Array
+  /** Rows to approximate. */
+  readonly made: Int32Array
+  readonly k: number
+  readonly method: PursuitMethod
+  readonly tell: (text: string, share: number) => void
+}
+
+export interface Approximated {
+  /** By row, `most` places each: indices into `shared`, and -1 for places that are not used. */
+  readonly atoms: Int32Array
+  readonly weights: Float64Array
+  readonly residuals: Float64Array
+}

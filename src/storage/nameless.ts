@@ -1,0 +1,49 @@
+/** Files without a name: they are gone when they are closed, whatever happens to the process. */
+import { closeSync, constants, ftruncateSync, openSync, rmSync } from 'node:fs'
+import { statfs } from 'node:fs/promises'
+import path from 'node:path'
+import { fault } from '../core/diagnostics.js'
+import { formatSize } from '../core/sizes.js'
+import { NOFOLLOW } from '../core/system/disk.js'
+
+/** Its name in a work folder, for the moment until it has none: `local/workFolder.ts` knows it. */
+const nameOf = (): string => `scratch.${process.pid}`
+
+const { O_RDWR, O_CREAT, O_EXCL } = constants
+
+export interface Nameless {
+  readonly fd: number
+  close(): void
+}
+
+/** Opens a file of so many bytes in a work folder. Errors: `disk-full`, `write-failed`. */
+export async function openNameless(folder: string, bytes: number, what: string): Promise<Nameless> {
+  const disk = await statfs(folder).catch(() => undefined)
+  const left = disk && disk.blocks > 0 ? disk.bavail * disk.bsize : Number.POSITIVE_INFINITY
+  if (left < bytes)
+    throw fault(
+      'disk-full',
+      `${what} needs ${formatSize(bytes)} of disk, and the disk of ${folder} has ${formatSize(left)} left`,
+      'free some space, choose another disk for the output, or raise --memory: with enough memory, no disk is needed',
+    )
+  const file = path.join(folder, nameOf())
+  try {
+    // Of a process that was killed in that moment.
+    rmSync(file, { force: true })
+    const fd = openSync(file, O_RDWR | O_CREAT | O_EXCL | NOFOLLOW, 0o600)
+    const close = () => {
+      closeSync(fd)
+      rmSync(file, { force: true })
+    }
+    try {
+      rmSync(file, { force: true })
+      ftruncateSync(fd, bytes)
+    } catch (error) {
+      close()
+      throw error
+    }
+    return { fd, close }
+  } catch (error) {
+    throw fault('write-failed', `${file}: ${(error as Error).message}`, undefined, 1)
+  }
+}
