@@ -1,5 +1,6 @@
 // The parts of README.md and docs/ that the program itself knows: commands, methods, the recipe's keys, real output.
 // Each stands between `<!-- made: NAME -->` and `<!-- end -->`. `npm run readme` writes them anew; a test compares.
+// `node scripts/readme.mjs --write WORD…` writes the parts whose names have one of the words.
 import { readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -60,22 +61,26 @@ const PARTS = {
 
 const PART = /(<!-- made: ([\w ]+) -->\n)[\s\S]*?(<!-- end -->)/g
 
-/** The file's text with its made parts as they are now. */
-export async function made(file) {
+/** The file's text with its made parts as they are now, or those whose names have one of these words. */
+export async function made(file, words = ['']) {
   const text = readFileSync(path.join(root, file), 'utf8')
   const parts = new Map()
   for (const [, , name] of text.matchAll(PART)) {
     if (!PARTS[name]) throw new Error(`internal: ${file} asks for a part called ${name}`)
-    parts.set(name, `${(await PARTS[name]()).trim()}\n`)
+    if (words.some((word) => name.includes(word))) parts.set(name, `${(await PARTS[name]()).trim()}\n`)
   }
-  return text.replace(PART, (_, open, name, end) => `${open}${parts.get(name)}${end}`)
+  return text.replace(PART, (whole, open, name, end) => (parts.has(name) ? `${open}${parts.get(name)}${end}` : whole))
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
   const write = process.argv.includes('--write')
-  if (write) writePages()
+  const words = process.argv.slice(2).filter((word) => word !== '--write')
+  const named = words.length > 0
+  if (named && !Object.keys(PARTS).some((part) => words.some((word) => part.includes(word))))
+    throw new Error(`no part has such a name; there are: ${Object.keys(PARTS).join(', ')}`)
+  if (write && !named) writePages()
   for (const file of FILES) {
-    const text = await made(file)
+    const text = await made(file, named ? words : undefined)
     if (text === readFileSync(path.join(root, file), 'utf8')) continue
     if (write) writeFileSync(path.join(root, file), text)
     else process.exitCode = 1

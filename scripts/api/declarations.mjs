@@ -1,35 +1,10 @@
 // The public API from the compiler's declarations: what src/index.ts exports, with comments, signatures and members.
-import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import os from 'node:os'
+import { readFileSync } from 'node:fs'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
-
-/** Calls `work` with a folder that holds the declarations of src/, as they are published. */
-function withDeclarations(work) {
-  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-api-'))
-  try {
-    // The build checks the types.
-    const words = [
-      '-p',
-      'tsconfig.json',
-      '--emitDeclarationOnly',
-      '--incremental',
-      'false',
-      '--outDir',
-      folder,
-      '--noCheck',
-    ]
-    const tsc = path.join(root, 'node_modules/typescript/bin/tsc')
-    const { status, stdout } = spawnSync(process.execPath, [tsc, ...words], { cwd: root, encoding: 'utf8' })
-    if (status !== 0) throw new Error(stdout)
-    return work(path.join(folder, 'src'))
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
+/** The declarations of src/, as the build leaves them and as they are published. */
+const folder = fileURLToPath(new URL('../../dist/src/', import.meta.url))
 
 /** The comment as text: without stars, one paragraph per line, and its `@throws` apart. */
 function commentOf(block) {
@@ -121,22 +96,19 @@ export function membersOf(declaration) {
 let model
 /** Everything that src/index.ts exports, by name. */
 export const publicApi = () => {
-  model ??= withDeclarations((folder) => {
-    const index = readFileSync(path.join(folder, 'index.d.ts'), 'utf8')
-    const exported = new Map()
-    for (const [, list, file] of index.matchAll(/^export (?:type )?\{([^}]*)\} from '\.\/([^']+)\.js'/gm))
-      for (const one of list.split(',')) {
-        const name = one.trim().replace(/^type /, '')
-        if (name === '') continue
-        exported.set(name, read(folder, file, name))
-      }
-    return exported
-  })
+  if (model) return model
+  const index = readFileSync(path.join(folder, 'index.d.ts'), 'utf8')
+  model = new Map()
+  for (const [, list, file] of index.matchAll(/^export (?:type )?\{([^}]*)\} from '\.\/([^']+)\.js'/gm))
+    for (const one of list.split(',')) {
+      const name = one.trim().replace(/^type /, '')
+      if (name !== '') model.set(name, read(file, name))
+    }
   return model
 }
 
 /** A declaration, in its file or in the one that the file exports it from. */
-function read(folder, file, name) {
+function read(file, name) {
   const text = readFileSync(path.join(folder, `${file}.d.ts`), 'utf8')
   const found = declarationOf(text, name)
   if (found) {
@@ -144,12 +116,12 @@ function read(folder, file, name) {
       found.kind === 'interface' ? (/ extends ([^{]*)\{/.exec(found.body.split('\n')[0]) ?? []) : []
     const names = bases.split(',').map((base) => base.trim())
     // What is extended may be no export of the package. Its members are part of what extends it all the same.
-    const extended = new Map(names.filter((base) => base !== '').map((base) => [base, read(folder, file, base)]))
+    const extended = new Map(names.filter((base) => base !== '').map((base) => [base, read(file, base)]))
     return { ...found, base: (base) => extended.get(base) }
   }
   const other = [...text.matchAll(/^(?:import|export) (?:type )?\{([^}]*)\} from '([^']+)\.js'/gm)].find(([, list]) =>
     new RegExp(`\\b${name}\\b`).test(list),
   )
   if (!other) throw new Error(`internal: ${file} does not declare ${name}`)
-  return read(folder, path.posix.join(path.posix.dirname(file), other[2]), name)
+  return read(path.posix.join(path.posix.dirname(file), other[2]), name)
 }

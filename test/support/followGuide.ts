@@ -1,21 +1,21 @@
 /**
- * Follows a page like docs/adding-a-method.md to the letter in a copy of the source, so that a test can use what it made.
+ * Follows pages like docs/adding-a-method.md to the letter in a copy of the source, so that tests can use what they made.
  *
  * A page is prose with blocks of code. The paragraph before a block names the block's file as `a/path.ts`:
  *
  *     a block in any language           is the whole text of a new file
  *     a `diff` block                    changes a file that is there; a line `@@` starts another place of the same file
- *     a `sh` block                      is run in the copy, as written; building is its own affair
+ *     a `sh` block                      is run in the copy, as written, after the changes; building is its own affair
  *     `text` and `console` blocks       are only shown
  *
  * The lines of a place that are unchanged or removed must stand in the file exactly once, together. So a page breaks its test
  * when the code that it quotes has moved on.
  */
 import { spawnSync } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import os from 'node:os'
 import path from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { inFolder } from './files.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
 
@@ -88,52 +88,62 @@ export function changeText(text: string, places: readonly Place[]): string {
 }
 
 export interface Followed {
-  /** A copy of the project, built: `bin/run.js` in it is the program with the page's changes. */
+  /** A copy of the project, built: `bin/run.js` in it is the program with the pages' changes. */
   readonly folder: string
-  readonly created: readonly string[]
-  readonly changed: readonly string[]
+  readonly created: ReadonlyMap<string, readonly string[]>
+  readonly changed: ReadonlyMap<string, readonly string[]>
   /** Runs the copy's command; what it printed. A failure throws. */
   readonly terge: (args: readonly string[], cwd: string) => string
-  /** Runs any program in the copy. */
-  readonly run: (program: string, args: readonly string[], cwd?: string) => string
+  readonly remove: () => void
 }
 
-/** Does what `page` (such as docs/adding-a-method.md) says in a copy that is gone afterwards, builds it where the page did not, and hands it to `use`. */
-export const followGuide = (page: string, use: (followed: Followed) => Promise<void> | void): Promise<void> =>
-  inFolder(async (folder) => {
+/**
+ * Does what these pages say in one copy: first their changes, page by page, and then their scripts, so that the copy is compiled
+ * once. Builds it where no page does.
+ */
+export function followGuides(pages: readonly string[]): Followed {
+  const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-guides-'))
+  const remove = () => rmSync(folder, { recursive: true, force: true })
+  try {
     copyProject(folder)
-    const run: Followed['run'] = (program, args, cwd = folder) => {
-      const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 26 })
-      if (status !== 0) throw new Error(`${[program, ...args].join(' ')}: ${error ?? status}\n${stdout}${stderr}`)
-      return stdout
-    }
-    const actions = readGuide(readFileSync(path.join(root, page), 'utf8'))
-    const build = () => run(process.execPath, ['scripts/build.mjs'])
-    const [created, changed] = [new Set<string>(), new Set<string>()]
-    let stale = true
-    for (const action of actions) {
-      if (action.kind === 'run') {
-        run('sh', ['-ec', action.script])
-        stale = false
-        continue
-      }
-      const file = path.join(folder, action.file)
-      if (action.kind === 'create' && existsSync(file))
-        throw new Error(`${page} creates ${action.file}, which is there`)
-      if (action.kind === 'change' && !existsSync(file)) throw new Error(`${page} changes ${action.file}: no such file`)
-      ;(action.kind === 'create' ? created : changed).add(action.file)
-      mkdirSync(path.dirname(file), { recursive: true })
-      writeFileSync(
-        file,
-        action.kind === 'create' ? action.text : changeText(readFileSync(file, 'utf8'), action.places),
+    const actions = pages.flatMap((page) =>
+      readGuide(readFileSync(path.join(root, page), 'utf8')).map((action) => ({ page, action })),
+    )
+    const files = (kind: GuideAction['kind']) =>
+      new Map(
+        pages.map((page) => [
+          page,
+          actions.flatMap((one) =>
+            one.page === page && one.action.kind === kind && 'file' in one.action ? [one.action.file] : [],
+          ),
+        ]),
       )
-      stale = true
-    }
-    if (stale) build()
+    for (const { page, action } of actions) if (action.kind !== 'run') edit(folder, page, action)
+    const scripts = actions.flatMap(({ action }) => (action.kind === 'run' ? [action.script] : []))
+    for (const script of scripts) run(folder, 'sh', ['-ec', script])
+    if (scripts.length === 0) run(folder, process.execPath, ['scripts/build.mjs'])
     const terge: Followed['terge'] = (args, cwd) =>
-      run(process.execPath, [path.join(folder, 'bin/run.js'), ...args], cwd)
-    await use({ folder, created: [...created], changed: [...changed], terge, run })
-  })
+      run(cwd, process.execPath, [path.join(folder, 'bin/run.js'), ...args])
+    return { folder, created: files('create'), changed: files('change'), terge, remove }
+  } catch (error) {
+    remove()
+    throw error
+  }
+}
+
+function run(cwd: string, program: string, args: readonly string[]): string {
+  const { status, stdout, stderr, error } = spawnSync(program, args, { cwd, encoding: 'utf8', maxBuffer: 1 << 26 })
+  if (status !== 0) throw new Error(`${[program, ...args].join(' ')}: ${error ?? status}\n${stdout}${stderr}`)
+  return stdout
+}
+
+function edit(folder: string, page: string, action: Exclude<GuideAction, { kind: 'run' }>): void {
+  const file = path.join(folder, action.file)
+  if (action.kind === 'create' && existsSync(file)) throw new Error(`${page} creates ${action.file}, which is there`)
+  if (action.kind === 'change' && !existsSync(file)) throw new Error(`${page} changes ${action.file}: no such file`)
+  mkdirSync(path.dirname(file), { recursive: true })
+  writeFileSync(file, action.kind === 'create' ? action.text : changeText(readFileSync(file, 'utf8'), action.places))
+}
 
 /**
  * All that building and testing needs. Packages and fixtures are links. What was built is copied as well, so that only what a page changes

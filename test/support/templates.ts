@@ -1,5 +1,8 @@
 /** Texts of TypeScript source as patterns: what a message of it may look like. */
 
+/** Whether a text of one line may be this message. */
+export type Template = (text: string) => boolean
+
 /** Fewer letters than these say nothing: every text has an ` is `. */
 const LEAST_LETTERS = 6
 
@@ -7,14 +10,14 @@ const LEAST_LETTERS = 6
 const BEFORE_PATTERN = /(?:^|[(,=:[!&|?{};+]|\breturn|=>)\s*$/
 
 /** Each string and template with enough fixed letters; what is filled in may be anything. Anywhere in a text. */
-export function messageTemplates(source: string): RegExp[] {
-  const found: RegExp[] = []
+export function messageTemplates(source: string): Template[] {
+  const found: Template[] = []
   scan(source, 0, found, false)
   return found
 }
 
 /** Reads code up to its end, or up to the `}` that closes a filled-in part. Returns where that is. */
-function scan(source: string, start: number, found: RegExp[], inside: boolean): number {
+function scan(source: string, start: number, found: Template[], inside: boolean): number {
   let depth = 0
   for (let at = start; at < source.length; at++) {
     const mark = source[at]!
@@ -34,7 +37,7 @@ const endOf = (source: string, from: number, mark: string): number => {
   return at < 0 ? source.length : at
 }
 
-function quoted(source: string, start: number, found: RegExp[]): number {
+function quoted(source: string, start: number, found: Template[]): number {
   let text = ''
   for (let at = start + 1; at < source.length; at++) {
     const mark = source[at]!
@@ -48,7 +51,7 @@ function quoted(source: string, start: number, found: RegExp[]): number {
   return source.length
 }
 
-function template(source: string, start: number, found: RegExp[]): number {
+function template(source: string, start: number, found: Template[]): number {
   const parts = ['']
   for (let at = start + 1; at < source.length; at++) {
     const mark = source[at]!
@@ -80,11 +83,19 @@ function pattern(source: string, start: number): number {
   return start
 }
 
-function note(parts: readonly string[], found: RegExp[]): void {
+function note(parts: readonly string[], found: Template[]): void {
   if (parts.join('').replace(/[^a-z]/gi, '').length < LEAST_LETTERS) return
-  const escaped = parts.map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
-  const filled = escaped.filter((part, index) => part !== '' || (index > 0 && index < parts.length - 1))
   // A single word is a name in the source more often than a message.
   const isWord = parts.length === 1 && !parts[0]!.includes(' ')
-  found.push(new RegExp(isWord ? `^${filled[0]}$` : filled.join('.*')))
+  found.push(isWord ? (text) => text === parts[0] : (text) => stand(parts, text))
+}
+
+/** Whether the parts stand in the text one after another, with anything between them: the first places are as good as any. */
+function stand(parts: readonly string[], text: string): boolean {
+  let from = 0
+  return parts.every((part) => {
+    const at = text.indexOf(part, from)
+    from = at + part.length
+    return at >= 0
+  })
 }
