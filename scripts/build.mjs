@@ -24,16 +24,27 @@ function run(packageName, bin, args) {
 const newest = (folder) =>
   Math.max(...readdirSync(folder, { recursive: true }).map((name) => statSync(path.join(folder, name)).mtimeMs))
 
-const assembly = path.join(root, 'src/kernels/assembly')
+/** Whether a file is younger than all that it is made from: folders and files. */
+function isMade(file, ...sources) {
+  const made = path.join(root, file)
+  return (
+    existsSync(made) &&
+    sources.every((source) => {
+      const from = path.join(root, source)
+      return statSync(made).mtimeMs >= (statSync(from).isDirectory() ? newest(from) : statSync(from).mtimeMs)
+    })
+  )
+}
+
 /** Compiles a module of kernels where its sources are newer. */
 function compile(entry, name, flags) {
-  const wasm = path.join(root, 'dist/src/kernels', name)
-  if (existsSync(wasm) && statSync(wasm).mtimeMs >= newest(assembly)) return
-  mkdirSync(path.dirname(wasm), { recursive: true })
+  const wasm = path.join('dist/src/kernels', name)
+  if (isMade(wasm, 'src/kernels/assembly')) return
+  mkdirSync(path.join(root, path.dirname(wasm)), { recursive: true })
   run('assemblyscript', 'bin/asc.js', [
     path.join('src/kernels/assembly', entry),
     ...['-O3', '--noAssert', '--runtime', 'stub', '--enable', 'simd', '--importMemory', '--use', 'abort=', ...flags],
-    ...['-o', path.join('dist/src/kernels', name)],
+    ...['-o', wasm],
   ])
 }
 compile('index.ts', 'terge.wasm', [])
@@ -45,9 +56,18 @@ const tsc = spawnSync(process.execPath, [...program('typescript', 'bin/tsc'), '-
   cwd: root,
   stdio: 'inherit',
 })
-for (const page of ['src/lineage/forms/page/browser', 'src/search/page/browser'])
-  run('typescript', 'bin/tsc', ['-p', page])
-const page = spawnSync(process.execPath, ['scripts/page.mjs'], { cwd: root, stdio: 'inherit' })
-const schema = spawnSync(process.execPath, ['scripts/schema.mjs'], { cwd: root, stdio: 'inherit' })
-const bundle = spawnSync(process.execPath, ['scripts/bundle.mjs'], { cwd: root, stdio: 'inherit' })
-process.exit(tsc.status || page.status || schema.status || bundle.status || 0)
+const PAGES = ['src/lineage/forms/page', 'src/search/page']
+const statuses = [tsc.status]
+/** Runs a script of this folder that makes a file, unless the file is younger than what it is made from. */
+function make(file, script, ...sources) {
+  if (isMade(file, `scripts/${script}`, 'package-lock.json', ...sources)) return
+  statuses.push(spawnSync(process.execPath, [`scripts/${script}`], { cwd: root, stdio: 'inherit' }).status)
+}
+for (const page of PAGES) {
+  run('typescript', 'bin/tsc', ['-p', `${page}/browser`])
+  make(`dist/${page}/assets.js`, 'page.mjs', 'src')
+}
+make('dist/src/recipe/schema-validator.js', 'schema.mjs', 'dist/src')
+// What the bundler writes last.
+make('dist/cli/LICENSES.txt', 'bundle.mjs', 'dist/src', 'package.json')
+process.exit(statuses.find((status) => status !== 0) ?? 0)

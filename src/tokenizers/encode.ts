@@ -25,7 +25,10 @@ export interface Encoder {
 }
 
 /** The library that cuts texts. It is loaded only for recipes that need it. */
-export type Library = typeof import('@huggingface/tokenizers')['Tokenizer']
+export type Library = new (
+  document: object,
+  config: object,
+) => { readonly model?: object | undefined; tokenize(text: string): string[] }
 
 export const loadLibrary = async (): Promise<Library> => (await import('@huggingface/tokenizers')).Tokenizer
 

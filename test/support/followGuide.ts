@@ -151,7 +151,14 @@ function edit(folder: string, page: string, action: Exclude<GuideAction, { kind:
  */
 function copyProject(folder: string): void {
   const linked = path.join(root, 'test/fixtures')
-  for (const name of ['package.json', 'tsconfig.json', 'tsconfig.test.json', 'biome.json', 'README.md'])
+  for (const name of [
+    'package.json',
+    'package-lock.json',
+    'tsconfig.json',
+    'tsconfig.test.json',
+    'biome.json',
+    'README.md',
+  ])
     cpSync(path.join(root, name), path.join(folder, name))
   // What was built comes last, so that it is not older than its sources.
   for (const name of ['src', 'test', 'scripts', 'bin', 'docs', 'schemas', 'recipes', 'bench', 'dist'])
