@@ -10,7 +10,7 @@ import { lookupMethod } from '../methods/registry.js'
 import { kindsOfAnalyses } from '../plan/analysisCost.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
-import { kindOf } from '../steps/index.js'
+import { analysisKindOf, kindOf } from '../steps/index.js'
 import { formatOf, lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
 import type { LineageMerge, LineagePart, LineageSource, LineageTensor } from './types.js'
 
@@ -135,7 +135,12 @@ function made(at: Making, expr: Expr, tensor: string): LineageMerge | undefined 
       base: sources[1]!,
     }
   }
-  return expr.kind === 'computed' ? step(at, kinds.get(expr.step) ?? 'computed', expr.inputs, tensor) : undefined
+  if (expr.kind !== 'computed') return undefined
+  const own = plan.analyses.find(({ steps }) => steps.includes(expr.step))
+  return {
+    ...step(at, kinds.get(expr.step) ?? 'computed', expr.inputs, tensor),
+    parameters: (own && analysisKindOf(own).parameters?.(own, expr.tensor)) ?? {},
+  }
 }
 
 /** A factor of merged low-rank changes: the factors of each adapter are its sources. */
@@ -156,16 +161,35 @@ function mergedChanges(at: Making, expr: FactorExpr, { method, models, weights, 
 const step = (at: Making, method: string, inputs: readonly Expr[], tensor: string): LineageMerge => ({
   method,
   parameters: {},
-  sources: inputs.map((input) =>
-    source(at, owner(at, input), input, input.kind === 'read' ? mainStored(input.view).tensor : tensor, null),
-  ),
+  sources: inputs
+    .flatMap((input) => partsIn(at, input))
+    .map((input) =>
+      source(at, owner(at, input), input, input.kind === 'read' ? mainStored(input.view).tensor : tensor, null),
+    ),
 })
 
-const copy = (at: Making, expr: Expr, tensor: string): LineageMerge => ({
-  method: 'copy',
-  parameters: {},
-  sources: [source(at, owner(at, expr), expr, tensor, null)],
-})
+function copy(at: Making, expr: Expr, tensor: string): LineageMerge {
+  const parts = partsIn(at, expr)
+  if (parts.length > 1) return step(at, 'concat', parts, tensor)
+  return { method: 'copy', parameters: {}, sources: [source(at, owner(at, expr), expr, tensor, null)] }
+}
+
+/** The parts of a tensor that are read from several models, one after the other: each stored tensor once. */
+function partsIn(at: Making, expr: Expr): readonly Expr[] {
+  if (expr.kind !== 'read') return [expr]
+  let { view } = expr
+  while (view.kind === 'reshape') view = view.of
+  if (view.kind !== 'concat') return [expr]
+  const found = new Map<string, readonly [owner: string, part: ReadExpr]>()
+  for (const part of view.parts) {
+    const read: ReadExpr = { kind: 'read', view: part }
+    const { file, tensor } = mainStored(part)
+    const key = `${file}\0${tensor}`
+    if (!found.has(key)) found.set(key, [owner(at, read), read])
+  }
+  const parts = [...found.values()]
+  return new Set(parts.map(([owner]) => owner)).size > 1 ? parts.map(([, part]) => part) : [expr]
+}
 
 /** A weight as an adapter changes it. */
 const adapted = (at: Making, expr: MergeExpr, tensor: string): LineageMerge => ({

@@ -1,5 +1,6 @@
 /** Facts: labelled values, of which two sides have the same or not. */
 import { isDeepStrictEqual } from 'node:util'
+import { sha256 } from '../core/digest.js'
 import type { Json } from '../core/json/shape.js'
 import type { Fact, Facts } from './sides/types.js'
 import type { Change } from './types.js'
@@ -11,6 +12,15 @@ export const facts = (
   entries: readonly (readonly [what: string, value: Json | undefined, of?: string])[],
 ): Map<string, Fact> =>
   new Map(entries.flatMap(([what, value, of]) => (value === undefined ? [] : [[label(what, of), { value }] as const])))
+
+/** What a record says, by its keys. Long values are only compared. */
+export const saidFacts = (record: object): [string, Fact][] =>
+  Object.entries(record).map(([key, value]) => {
+    const text = JSON.stringify(value)
+    return [label(key), text.length > LONGEST ? { mark: sha256(text) } : { value: JSON.parse(text) as Json }]
+  })
+
+const LONGEST = 100
 
 const NONE: Facts = new Map()
 

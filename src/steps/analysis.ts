@@ -1,5 +1,6 @@
 /** Analyses: work on whole models that some kinds of steps do before tensors are written. */
 import type { ErrorCode } from '../core/codes.js'
+import type { Json } from '../core/json/shape.js'
 import type { AnalysisTensor } from '../expr/types.js'
 import type { StoredPermutations } from '../rebasin/stored.js'
 import type { ThreadTeam as Team } from '../rebasin/team/team.js'
@@ -122,6 +123,8 @@ export interface AnalysisKind<A extends AnalysisCommon, R> {
   }
   /** How indices along the axes of a step's tensor are mapped. Axes without a change have no map. */
   readonly maps?: (analysis: A, found: FoundArrays, tensor: string, shape: readonly number[]) => readonly AxisMap[]
+  /** How it computes a tensor, for the lineage. Default: nothing besides its sources. */
+  readonly parameters?: (analysis: A, tensor: string) => Readonly<Record<string, Json>> | undefined
   /** A tensor that a step computes as a whole: float32 in shared memory. May use the workshop's reader. */
   readonly computed: (
     analysis: A,

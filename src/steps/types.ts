@@ -121,6 +121,11 @@ export interface StepKind<
   readonly line?: (name: string, record: RecordOf<F, Said>) => string | undefined
   /** What the step left as it was, with reasons, after a run. */
   readonly notes?: (record: RecordOf<F, Said>) => readonly string[]
+  /** For the model card: a sentence about the result, as a list of Markdown lines, and tags of the hub. `plain`: escapes a name. */
+  readonly card?: (
+    record: RecordOf<F, Said>,
+    plain: (name: string) => string,
+  ) => { readonly lines: readonly string[]; readonly tags: readonly string[] }
   /** For adapters, a sentence for the model card: the base model, and how the adapter was made. */
   readonly adapter?: {
     readonly base: (record: RecordOf<F, Said>) => string

@@ -182,6 +182,51 @@ test('a pool has the dtypes of the first mixture, in both layouts', () =>
     assert.equal([...new Set(Object.values(other.tensors).map(({ dtype }) => dtype))], ['BF16'])
   }))
 
+test('a lineage names all models of a router, and says how one is made', () =>
+  inFolder(async (folder) => {
+    for (const [name, seed] of [['a', 1] as const, ['b', 2] as const])
+      write(folder, name, mixture('mixtral', 2, random, seed), { ...CONFIGS.mixtral, num_local_experts: 2 })
+    const { lineage } = await make(folder, { x: { moe: { pool: ['a', 'b'], layout: 'fused' } } }, 'a', 'b')
+    const { method, sources } = lineage.tensors['model.layers.1.mlp.gate.weight']!
+    assert.equal([method, sources.map(({ model }) => model)], ['concat', ['a', 'b']])
+    const down = lineage.tensors['model.layers.1.mlp.experts.down_proj']!
+    assert.equal(
+      down.sources.map(({ model, tensor }) => `${model} ${tensor}`),
+      ['a', 'b'].flatMap((model) =>
+        [0, 1].map((expert) => `${model} model.layers.1.block_sparse_moe.experts.${expert}.w2.weight`),
+      ),
+    )
+    const fixture = (name: string): string => path.resolve('test/fixtures/moe', name)
+    const [base, a] = ['base', 'a'].map((name) => fixture(`in/llama-${name}`))
+    const experts = [
+      { model: 'a', prompts: ['One.'], noise_scale: 0.5 },
+      { model: 'base', prompts: ['*Two*'], negative: ['Three'], residual_scale: 0.5 },
+    ]
+    const recipe = {
+      ...{ terge: 1, models: { base, a }, output: path.join(folder, 'mix'), seed: 7 },
+      steps: { x: { moe: { base: 'base', experts, layout: 'fused' } } },
+    }
+    const { outputs } = await run(await plan(recipe), { sync: false })
+    const made = outputs[0]!.lineage
+    const router = made.tensors['model.layers.0.mlp.gate.weight']!
+    assert.is(router.method, 'moe')
+    assert.is(router.parameters.gate, 'embedding')
+    assert.match(String(router.parameters.prompts), /^sha256:[0-9a-f]{64}$/)
+    const noised = made.tensors['model.layers.0.mlp.experts.gate_up_proj']!
+    assert.equal([...new Set(noised.sources.map(({ model }) => model))], ['a', 'base'])
+    const { experts: recorded, ...record } = made.steps.x as unknown as { experts: readonly object[] }
+    assert.equal(recorded[1], {
+      ...{ model: 'base', scale: 0.5, noise: 0, prompts: ['*Two*'], negative: ['Three'] },
+    })
+    const { seed, gate, architecture, experts_per_token } = record as unknown as Record<string, unknown>
+    assert.equal([seed, gate, architecture, experts_per_token], [7, 'embedding', 'mixtral', 2])
+    const card = readFileSync(path.join(folder, 'mix/README.md'), 'utf8')
+    assert.match(card, /^tags: \[merge, moe, terge\]$/m)
+    assert.match(card, /^- expert 1: base, scale 0.5, 1 prompt, 1 negative prompt\n {2}- \\\*Two\\\*$/m)
+    const before = made.tensors['model.embed_tokens.weight']!
+    assert.equal([before.method, before.reason], ['copy', 'mixture'])
+  }))
+
 test('a pool says what it leaves out, and refuses experts that would compute something else', () =>
   inFolder(async (folder) => {
     write(folder, 'a', mixture('qwen', 2, random, 1, WIDTH), CONFIGS.qwen2_moe!)

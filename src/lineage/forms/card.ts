@@ -31,7 +31,12 @@ export function modelCard(lineage: LineageFrame, written: Written, name: string)
   const methods = [...written.methods].filter((one) => one !== 'copy').sort()
   const step = lineage.steps[lineage.output.from]
   const extracted = step && step.kind !== 'tokenizer' ? kindOf(step).adapter : undefined
-  const front = frontMatter(lineage, written, models, extracted && { base: extracted.base(step as StepRecord) })
+  const said = Object.entries(lineage.steps).flatMap(([name, record]) => {
+    const card = record.kind === 'tokenizer' ? undefined : kindOf(record).card?.(record, plain)
+    return card ? [{ ...card, last: name === lineage.output.from }] : []
+  })
+  const tags = said.filter(({ last }) => last).flatMap(({ tags }) => tags)
+  const front = frontMatter(lineage, written, models, tags, extracted && { base: extracted.base(step as StepRecord) })
   const isLicensed = models.some(([, { license }]) => license)
   const isQuantized = models.some(([, { quantized }]) => quantized)
   const isRead = models.some(([, { readAs }]) => readAs)
@@ -54,6 +59,7 @@ export function modelCard(lineage: LineageFrame, written: Written, name: string)
       ? `A low-rank adapter, extracted with terge ${lineage.terge}. ${extracted.sentence(step as StepRecord, plain)}`
       : `Merged with terge ${lineage.terge}${methods.length > 0 ? `: ${methods.map(plain).join(', ')}` : ''}.`,
     '',
+    ...said.flatMap(({ lines }) => [...lines, '']),
     `| model | reference | revision | files | bytes |${isQuantized ? ' quantized weights |' : ''}${isRead ? ' layout |' : ''}${isLicensed ? ' license |' : ''}`,
     `|---|---|---|---|---|${isQuantized ? '---|' : ''}${isRead ? '---|' : ''}${isLicensed ? '---|' : ''}`,
     ...rows,
@@ -78,6 +84,7 @@ function frontMatter(
   lineage: LineageFrame,
   written: Written,
   models: Models,
+  more: readonly string[],
   extracted: { readonly base: string } | undefined,
 ): string[] {
   const library = libraryOf(lineage)
@@ -87,7 +94,7 @@ function frontMatter(
   const relation = extracted ? 'adapter' : relationOf(whole, models, written, lineage.steps)
   return [
     `library_name: ${library}`,
-    `tags: [${[...(library === 'peft' ? ['lora'] : []), ...(extracted ? [] : ['merge']), 'terge'].join(', ')}]`,
+    `tags: [${[...(library === 'peft' ? ['lora'] : []), ...(extracted ? [] : ['merge']), ...more, 'terge'].join(', ')}]`,
     // The hub accepts only repositories here. The table below also has local models.
     ...(published.length > 0
       ? [

@@ -113,6 +113,7 @@ export function sharesOf(merge: LineageMerge, tensor: string, owner: string, lin
   })
   if (isScale(tensor, lineage)) return all('these are the scales of a quantized weight')
   const known = ownValue(LINEAR, merge.method)
+  if (merge.method === 'concat') return all('its sources are parts of it, one after the other')
   if (!known) return all(`${merge.method} is not linear`)
   if (merge.method === 'rebasin' && turns(lineage, owner)) return all('it rotates the model')
   const isVocabulary = Object.values(lineage.steps).some(({ kind }) => kind === 'tokenizer')

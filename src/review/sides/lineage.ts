@@ -13,7 +13,7 @@ import type {
   LineageStep,
   LineageTensor,
 } from '../../lineage/types.js'
-import { facts, label } from '../facts.js'
+import { facts, label, saidFacts } from '../facts.js'
 import { makingFacts } from '../making.js'
 import { kindOfFile } from './plan.js'
 import type { Fact, Facts, Renames, Side, SideModel, SideOutput, SideStep, SideTensor, SmallFile } from './types.js'
@@ -88,14 +88,8 @@ function modelOf(model: LineageModel, common: Common): SideModel {
 /** A step with what it found. Long values are only compared. */
 function stepOf(step: LineageStep): SideStep {
   const { kind, ...rest } = step
-  const own: [string, Fact][] = Object.entries(rest).map(([key, value]) => {
-    const text = JSON.stringify(value)
-    return [label(key), text.length > LONGEST ? { mark: sha256(text) } : { value: JSON.parse(text) as Json }]
-  })
-  return { kind, facts: new Map<string, Fact>([[label('kind'), { value: kind }], ...own]) }
+  return { kind, facts: new Map<string, Fact>([[label('kind'), { value: kind }], ...saidFacts(rest)]) }
 }
-
-const LONGEST = 100
 
 function outputOf(lineage: Lineage, common: Common): SideOutput {
   const { output } = lineage

@@ -10,7 +10,7 @@ import { writtenBytes } from '../../plan/placements.js'
 import type { Plan, PlanOutput, PlanTensor } from '../../plan/types.js'
 import type { Need } from '../../plan/unitForms.js'
 import { type PlanUnits, planUnits, type Unit } from '../../plan/units.js'
-import { facts, label } from '../facts.js'
+import { facts, label, saidFacts } from '../facts.js'
 import { makingFacts } from '../making.js'
 import type { Fact, Facts, Renames, Side, SideModel, SideOutput, SideStep, SideTensor, SmallFile } from './types.js'
 
@@ -57,12 +57,12 @@ function modelOf(plan: Plan, index: number, { stored }: PlanMarks): SideModel {
   return { facts: own.set(label('content'), { mark: content }), same: `${content} ${JSON.stringify(config ?? [])}` }
 }
 
-function stepOf({ kind, patterns }: Plan['steps'][number]): SideStep {
+function stepOf({ kind, patterns, says }: Plan['steps'][number]): SideStep {
   const counts = patterns.map(({ pattern, where, rule, matches, applies }) => {
     const place = where === 'rule' && rule !== undefined ? `rule ${rule + 1}` : where
     return [`${place} ${pattern}`, `matches ${matches}, applies to ${applies}`] as const
   })
-  return { kind, facts: facts([['kind', kind], ...counts]) }
+  return { kind, facts: new Map([...facts([['kind', kind], ...counts]), ...(says ? saidFacts(says) : [])]) }
 }
 
 type Entry = readonly [what: string, value: Json | undefined, of?: string]

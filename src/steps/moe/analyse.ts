@@ -1,5 +1,6 @@
 /** Rows of routers, and tensors that are put together. */
 import { fault } from '../../core/diagnostics.js'
+import { sha256 } from '../../core/digest.js'
 import { elements } from '../../core/dtypes.js'
 import type { AnalysisTensor } from '../../expr/types.js'
 import { sharedFloats } from '../../rebasin/team/team.js'
@@ -109,6 +110,16 @@ const difference = (a: Float64Array, b: Float64Array): Float64Array => a.map((va
 function normalised(of: Float64Array): Float64Array {
   const norm = Math.sqrt(of.reduce((sum, value) => sum + value * value, 0))
   return of.map((value) => value / Math.max(norm, 1e-8))
+}
+
+/** How a router is made. `prompts`: a digest of the tokens of its rows' prompts, whose texts are in the record of the step. */
+export function routerParameters({ routers }: MoeAnalysis, tensor: string) {
+  const own = routers?.tensors.find((one) => one.tensor === tensor)
+  if (!own || !routers) return undefined
+  const prompts = routers.rows
+    .slice(own.from, own.to)
+    .flatMap((row) => (row.kind === 'tokens' ? [[row.positive, row.negative]] : []))
+  return { gate: routers.gate, ...(prompts.length > 0 ? { prompts: sha256(JSON.stringify(prompts)) } : {}) }
 }
 
 /** A router, or a tensor that is put together from its parts. */

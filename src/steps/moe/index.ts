@@ -2,10 +2,10 @@
 import { counted } from '../../core/words.js'
 import type { AnalysisKind } from '../analysis.js'
 import type { StepKind } from '../types.js'
-import { analysisTensors, findRouters, madeTensor, moeCost } from './analyse.js'
+import { analysisTensors, findRouters, madeTensor, moeCost, routerParameters } from './analyse.js'
 import { planMoe } from './plan.js'
 import { readMoe } from './read.js'
-import { planLines, readRecord, runNotes, summary, usesOf } from './record.js'
+import { cardOf, planLines, readRecord, runNotes, summary, usesOf } from './record.js'
 import { moe as schema } from './schema.js'
 import type { MoeAnalysis, MoeFound, MoeSaid, MoeStep } from './types.js'
 
@@ -17,6 +17,7 @@ const analysis: AnalysisKind<MoeAnalysis, MoeFound> = {
       ? `${steps[0]}: ${counted(routers.tensors.length, 'router')} by ${routers.gate}`
       : `${steps[0]}: ${counted(joins.length, 'tensor')} put together`,
   }),
+  parameters: routerParameters,
   run: findRouters,
   computed: madeTensor,
 }
@@ -40,4 +41,5 @@ export const moe: StepKind<MoeStep, MoeAnalysis, MoeFound, MoeSaid> = {
   planLines: ({ says }) => planLines(says),
   line: (name, said) => `${name}: ${summary(said)}`,
   notes: runNotes,
+  card: cardOf,
 }

@@ -167,3 +167,27 @@ export const planLines = (said: MoeSaid | undefined): readonly Lines[] =>
         ...(said.notes ?? []).map((note) => ({ text: `note: ${note}` })),
       ]
     : []
+
+/** A mixture on a model card: what it is made of, its experts with their prompts, and what it lacks. */
+export function cardOf(said: MoeSaid & MoeFound, plain: (name: string) => string) {
+  const { form, experts = [] } = said
+  const prompts = (one: ExpertRecord): string[] => one.prompts.map((prompt) => `  - ${plain(prompt)}`)
+  const notes = runNotes(said)
+  const each = form === 'experts' ? experts : []
+  return {
+    lines: [
+      `Mixture of experts: ${summary(said, plain)}.`,
+      ...(each.length > 0
+        ? [
+            '',
+            ...each.flatMap((one, index) => [
+              `- ${one.shared ? 'shared expert' : `expert ${index}`}: ${[plain(one.model), ...counts(one)].join(', ')}`,
+              ...prompts(one),
+            ]),
+          ]
+        : []),
+      ...(notes.length > 0 ? ['', ...notes.map((note) => `- ${plain(note)}`)] : []),
+    ],
+    tags: form === 'dense' ? [] : ['moe'],
+  }
+}

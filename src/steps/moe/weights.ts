@@ -117,7 +117,7 @@ export function joined(
   const plain = parts.map(({ name, dtype, shape, expr }) => ({ name, dtype, shape, expr }))
   joins.list.push({ tensor: name, parts: plain })
   const inputs = plain.map(({ expr }) => expr)
-  return { dtype, shape, expr: { kind: 'computed', step: joins.step, tensor: name, shape, inputs }, reason: 'expert' }
+  return { dtype, shape, expr: { kind: 'computed', step: joins.step, tensor: name, shape, inputs } }
 }
 
 export const FUSED: readonly (readonly [name: string, parts: readonly Part[]])[] = [

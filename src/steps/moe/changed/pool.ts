@@ -184,7 +184,7 @@ function experts(
     const { hidden, width } = all[0]!.mixture
     const sizes = rest.endsWith('down_proj') ? [hidden, width] : [2 * width, hidden]
     const tensor = stacked(name, dtypeOf(parts[0]!), found as ValueTensor[], joins, [matrices.length, ...sizes])
-    return [name, { ...tensor, reason: 'expert' }]
+    return [name, asExpert(tensor)]
   })
 }
 
