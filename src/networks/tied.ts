@@ -42,6 +42,13 @@ export function tiesHead(config: Config, head = ''): boolean {
   return (part.tie_word_embeddings ?? text?.tie_word_embeddings ?? true) !== false
 }
 
+/** Whether a configuration says that the head is the embedding. Without it, the default depends on the class. */
+export function saysTied(config: Config, head = ''): boolean {
+  const part = config && tyingPart(config, head)
+  const stated = part?.tie_word_embeddings ?? (part?.text_config as Config | null)?.tie_word_embeddings
+  return typeof stated === 'boolean' && stated
+}
+
 export type Sized = Pick<ValueTensor, 'dtype' | 'shape'>
 
 export type Entries<T> = readonly (readonly [name: string, tensor: T])[]

@@ -51,6 +51,29 @@ export function keyedTokens(tokenizer: Tokenizer, special: SpecialTokens): Keyed
   return { tokens, byKey }
 }
 
+/** A vocabulary with its special tokens. */
+export type Marked = readonly [tokenizer: Tokenizer, special: SpecialTokens]
+
+/**
+ * Finds the id that a token of one vocabulary has in another, where it may have another mark or another name for its role. Of several
+ * roles, the first that both have counts.
+ */
+export function counterparts([own, mine]: Marked, [other, theirs]: Marked): (id: number) => number | undefined {
+  const tokens = new Map([...own.ids].map(([token, id]) => [id, token]))
+  const [mark, otherMark] = [wordMark(own), wordMark(other)]
+  return (id) => {
+    const token = tokens.get(id)
+    if (token === undefined) return undefined
+    if (token.startsWith(mark)) return other.ids.get(otherMark + token.slice(mark.length))
+    for (const role of ROLES) {
+      const found = mine.get(role) === token ? theirs.get(role) : undefined
+      const moved = found === undefined ? undefined : other.ids.get(found)
+      if (moved !== undefined) return moved
+    }
+    return other.ids.get(token)
+  }
+}
+
 /** The mark of a word's start. The settings of the tokenizer decide, not the name of its class. */
 export function wordMark({ kind, settings, lines, kept }: Tokenizer): string {
   if (!settings) return kind === 'BPE' && kept === undefined && lines === undefined ? BYTE_LEVEL : METASPACE

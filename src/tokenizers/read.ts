@@ -282,6 +282,12 @@ function finish(
 export const placesOf = ({ kind, scores, kept }: Pick<Tokenizer, 'kind' | 'scores' | 'kept'>): number | undefined =>
   kind === 'Unigram' && kept === undefined ? scores?.length : undefined
 
+/** The maximum number of unused ids that a tokenizer may have beyond the rows of its model. */
+const MOST_GAPS = 65_536
+
+/** Whether ids are so far beyond the tokens and the rows of a model that they are wrong. */
+export const hasFarIds = ({ size, ids }: Tokenizer, rows: number): boolean => size > rows + ids.size + MOST_GAPS
+
 function checkId(id: unknown, shown: string, token: string): number {
   if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < HIGHEST_ID) return id
   throw bad(shown, `the id of ${JSON.stringify(token.slice(0, 80))} is not a number below ${HIGHEST_ID}`)

@@ -26,7 +26,9 @@ import type { Way } from '../../steps/types.js'
 import { mainStored } from '../../views/stored.js'
 import { ownAdapter } from '../adapter/among.js'
 import type { PlannedSteps } from '../steps.js'
-import { type Lexicon, lexiconOf, type SmallFile, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
+import { type Lexicon, lexiconOf } from '../tokens/lexicon.js'
+import { reportTokenIds } from '../tokens/tokenIds.js'
+import { type SmallFile, sidecarsOf, withVocabulary } from '../tokens/tokenizer.js'
 import type { PlanOutput, Sidecar } from '../types.js'
 import { inAdapterFormat, warnOfOneFile } from './adapterFormat.js'
 import { type Amendments, amended } from './amend.js'
@@ -261,6 +263,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, fo
     return text === undefined ? file : { name: file.name, kind: 'text', text }
   }
   try {
+    reportTokenIds(lexiconOf(lexicon, value), value.origin, recipe.placeOf(['tokenizer']), faults)
     return [
       ...configs,
       ...[...(origin.texts ?? [])].map(([name, text]): Sidecar => ({ name, kind: 'text', text })).map(ofModule),

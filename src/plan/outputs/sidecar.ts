@@ -3,7 +3,8 @@ import { isTokenizerFile } from '../../checkpoints/sidecarNames.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import type { Value } from '../../expr/values.js'
 import type { AdapterConfig } from '../../steps/extract/config.js'
-import { type Lexicon, type SmallFile, sidecarsOf } from '../tokens/tokenizer.js'
+import type { Lexicon } from '../tokens/lexicon.js'
+import { type SmallFile, sidecarsOf } from '../tokens/tokenizer.js'
 import type { Sidecar } from '../types.js'
 
 export const adapterSidecar = (config: AdapterConfig): Sidecar => ({

@@ -6,6 +6,7 @@ import { isFloat } from '../../encodings/index.js'
 import type { ReadExpr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
+import { hasRows } from '../../networks/tied.js'
 import type { Recipe } from '../../recipe/types.js'
 import { dtypeOf } from '../../views/shape.js'
 import type { TokenizerRecord, TokenSources } from '../types.js'
@@ -62,13 +63,14 @@ export function followTokens(recipe: Recipe, vocabulary: Vocabulary, faults: Fau
 /** A model whose embeddings and heads follow the merged vocabulary. */
 function follow(
   recipe: Recipe,
-  { models, rows: count, choice }: Vocabulary,
+  { models, rows: count, choice, first }: Vocabulary,
   { mapOf }: RowMaps,
   name: string,
-  { value, tensors, rows }: Embedded,
+  { value, tensors, columns, odd, rows }: Embedded,
   faults: Faults,
 ): Value {
   const changed = new Map(value.tensors)
+  let moves = false
   for (const tensorName of tensors) {
     const tensor = value.tensors.get(tensorName)!
     const holders = [...models].flatMap(([other, { value, tensors }]) =>
@@ -76,6 +78,7 @@ function follow(
     )
     const { map, sources } = mapOf(name, holders, isFloat(tensor.dtype))
     if (rows === count && map.runs.length === 3 && map.runs[1] === 0 && map.runs[2] === 0) continue
+    moves = true
     const changedBy = sources.find((of) => models.get(of)!.value.tensors.get(tensorName)!.expr.kind !== 'read')
     if (changedBy !== undefined) {
       faults.error(
@@ -97,6 +100,15 @@ function follow(
       )
     changed.set(tensorName, { ...tensor, shape, expr: { kind: 'read', view: { kind: 'gather', of, map } } })
   }
+  // New tokens follow the rows of the first model, where embeddings per layer have none for them.
+  const [left] = [...columns, ...odd.filter((one) => name !== first || hasRows(one))]
+  if (moves && left !== undefined)
+    faults.error(
+      'tensor-mismatch',
+      `${name}: ${left} [${value.tensors.get(left)!.shape.join(', ')}] does not have one row for each of the ${plural(rows, 'row')} of its embedding, and the vocabulary changes`,
+      recipe.placeOf(choice.at),
+      'use models whose embeddings and heads have the same number of rows',
+    )
   return { ...value, tensors: changed }
 }
 

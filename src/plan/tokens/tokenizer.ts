@@ -1,13 +1,13 @@
 import { isTokenizerFile } from '../../checkpoints/sidecarNames.js'
-import type { Checkpoint } from '../../checkpoints/types.js'
 import { changeJson } from '../../core/json/edit.js'
 import { isObject } from '../../core/json/text.js'
-import type { Value } from '../../expr/values.js'
 import { readObject, VOCABULARY_FILES } from '../../tokenizers/read.js'
-import type { ResultVocabulary, TokenizerFiles } from '../../tokenizers/types.js'
+import type { ResultVocabulary } from '../../tokenizers/types.js'
 import { addedEntry } from '../../tokenizers/write.js'
 import { withRows } from '../outputs/amend.js'
+import type { Lexicon } from './lexicon.js'
 import { TEMPLATE_FILE } from './template.js'
+import { missingIds, withTokenIds } from './tokenIds.js'
 
 /** Files that hold the vocabulary itself. They contradict a changed vocabulary. */
 const VOCABULARY = /^(tokenizer\.json|tokenizer\.model|added_tokens|vocab|merges|spiece|sentencepiece)/
@@ -22,19 +22,6 @@ export const TOKENIZER_FILES = [
   'generation_config.json',
   TEMPLATE_FILE,
 ]
-
-/** The tokenizer and chat template that the recipe asks for. */
-export interface Lexicon {
-  readonly vocabulary: ResultVocabulary | undefined
-  readonly template: string | undefined
-  /** By model: `TOKENIZER_FILES`. */
-  readonly files: ReadonlyMap<string, TokenizerFiles>
-  readonly checkpoints: ReadonlyMap<string, Checkpoint>
-}
-
-/** A result can have an own vocabulary. */
-export const lexiconOf = (lexicon: Lexicon, { vocabulary }: Pick<Value, 'vocabulary'>): Lexicon =>
-  vocabulary ? { ...lexicon, vocabulary } : lexicon
 
 export type SmallFile =
   | { readonly name: string; readonly model: string }
@@ -71,7 +58,7 @@ export function sidecarsOf(lexicon: Lexicon, origin: string, tokenizer = origin)
   const generation = files.get(origin)?.['generation_config.json']
   if (vocabulary && first !== origin && generation !== undefined && made.has('generation_config.json')) {
     const before = readObject(generation, 'generation_config.json')
-    const after = withTokenIds(before, lexicon, origin)
+    const after = withTokenIds(before, lexicon, origin, 'generation_config.json')
     const changed = changeJson(generation, before, after)
     if (changed !== undefined) put('generation_config.json', changed)
   }
@@ -105,53 +92,6 @@ function changedConfig(
   return changeJson(text, before, config)
 }
 
-/**
- * The token ids of a configuration if the tokenizer is another model's. They come from that model's configuration. An
- * id that it does not set is mapped by its token, or removed if the vocabulary lacks the token.
- */
-function withTokenIds(
-  config: Readonly<Record<string, unknown>>,
-  { vocabulary, checkpoints, files }: Lexicon,
-  origin: string,
-): Readonly<Record<string, unknown>> {
-  if (!vocabulary || vocabulary.first === origin) return config
-  const { first, tokenizer, models } = vocabulary
-  const generation = files.get(first)?.['generation_config.json']
-  const own: Json = {
-    ...(generation === undefined ? {} : readObject(generation, `${first}: generation_config.json`)),
-    ...checkpoints.get(first)!.config,
-  }
-  const rows = models.get(origin)?.rows
-  const tokens = new Map([...(models.get(origin)?.tokenizer.ids ?? [])].map(([token, id]) => [id, token]))
-  const moved = (id: unknown): unknown => {
-    const token = typeof id === 'number' ? tokens.get(id) : undefined
-    return (token === undefined ? undefined : tokenizer.ids.get(token)) ?? null
-  }
-  const follow = (config: Json, own: Json): Json =>
-    Object.fromEntries(
-      Object.entries(config).map(([key, value]) => {
-        if (isObject(value) && (key === 'text_config' || (rows !== undefined && value.vocab_size === rows)))
-          return [key, follow(value, isObject(own[key]) ? own[key] : own)]
-        if (!/_token_(id|index)$/.test(key)) return [key, value]
-        if (Object.hasOwn(own, key)) return [key, own[key]]
-        if (value === null) return [key, value]
-        if (!Array.isArray(value)) return [key, moved(value)]
-        return [key, value.map(moved).filter((id) => id !== null)]
-      }),
-    )
-  return follow(config, own)
-}
-
-/** Token ids that only the model with the tokenizer states: without them, libraries assume ids of another vocabulary. */
-function missingIds(config: Json, { vocabulary, checkpoints }: Lexicon, origin: string): Json {
-  const own = vocabulary && vocabulary.first !== origin ? checkpoints.get(vocabulary.first)!.config : undefined
-  const keys = ['bos_token_id', 'eos_token_id', 'pad_token_id']
-  const known = (key: string): boolean => [config, config.text_config].some((part) => isObject(part) && key in part)
-  return Object.fromEntries(
-    keys.flatMap((key) => (typeof own?.[key] === 'number' && !known(key) ? [[key, own[key]]] : [])),
-  )
-}
-
 type Json = Readonly<Record<string, unknown>>
 
 /** A model's configuration with the vocabulary of the result. */
@@ -163,7 +103,7 @@ export function withVocabulary(
   const { vocabulary } = lexicon
   if (!vocabulary?.models.has(origin)) return config
   const { rows } = vocabulary
-  const moved = withTokenIds(config, lexicon, origin)
+  const moved = withTokenIds(config, lexicon, origin, 'config.json')
   const changed = withRows(
     { ...missingIds(moved, lexicon, origin), ...moved },
     vocabulary.models.get(origin)!.rows,

@@ -7,6 +7,7 @@ import type { Faults } from '../../language/faults.js'
 import { type TokenRows, tokenRowsOf } from '../../networks/tokenRows.js'
 import type { Recipe, TokenizerChoice } from '../../recipe/types.js'
 import type { Tokenizers } from '../../tokenizers/opened.js'
+import { hasFarIds } from '../../tokenizers/read.js'
 import type { Tokenizer } from '../../tokenizers/types.js'
 import { unite, withAdded, withinRows } from '../../tokenizers/union.js'
 import { tokenizerTexts } from '../../tokenizers/write.js'
@@ -91,7 +92,7 @@ export function planVocabulary(
     faults.error('bad-tokenizer', message, place, hint)
     return undefined
   }
-  if (models.size > 0 && tokenizer.size > (there ?? 0) + tokenizer.ids.size + MOST_GAPS) {
+  if (models.size > 0 && hasFarIds(tokenizer, there ?? 0)) {
     const message = `${first}: ${plural(tokenizer.ids.size, 'token')} ${agree(tokenizer.ids.size, 'has', 'have')} ids up to ${tokenizer.size - 1}, far beyond the ${plural(there ?? 0, 'row')} of its embeddings`
     faults.error('bad-tokenizer', message, place, 'correct the ids, or name another tokenizer')
     return undefined
@@ -103,9 +104,6 @@ export function planVocabulary(
   const rows = padTo > 1 ? padded : grows ? Math.max(padded, there ?? 0) : (there ?? padded)
   return { choice, first, tokenizer, gained, ...(texts ? { texts } : {}), rows, models, merged: new Set(merged) }
 }
-
-/** The maximum number of unused ids that a tokenizer may have beyond the rows of its model. */
-const MOST_GAPS = 65_536
 
 interface Parts {
   readonly values: ReadonlyMap<string, Value>

@@ -1,4 +1,7 @@
 /** Which rows of a model a donor's tokens get. */
+import type { Value } from '../../expr/values.js'
+import type { Config } from '../../networks/layerCounts.js'
+import type { TokenRows } from '../../networks/tokenRows.js'
 import { type KeyedToken, keyedTokens } from '../../tokenizers/keys.js'
 import type { SpecialTokens } from '../../tokenizers/roles.js'
 import type { Tokenizer } from '../../tokenizers/types.js'
@@ -10,6 +13,12 @@ export interface Side {
   readonly tokenizer: Tokenizer
   readonly special: SpecialTokens
   readonly rows: number
+}
+
+/** The same with its tensors that have one row per token. */
+export interface Tokens extends Side, TokenRows {
+  readonly value: Value
+  readonly config: Config | undefined
 }
 
 export interface Matched {
@@ -40,13 +49,14 @@ export function matchTokens(model: Side, donor: Side, padTo: number, needsRows: 
   const byId = new Map<number, KeyedToken[]>()
   for (const token of keyedTokens(donor.tokenizer, donor.special).tokens)
     byId.set(token.id, [...(byId.get(token.id) ?? []), token])
-  const rows = Math.ceil(donor.tokenizer.size / padTo) * padTo
+  const { size } = donor.tokenizer
+  const rows = Math.ceil(size / padTo) * padTo
   const runs: number[] = []
   const shared = { donor: [] as number[], model: [] as number[] }
   const made: KeyedToken[] = []
   const rowless: string[] = []
   let unnamed = 0
-  for (let id = 0; id < rows; id++) {
+  for (let id = 0; id < size; id++) {
     const tokens = byId.get(id) ?? []
     const row = tokens.map(rowOf).find((found) => found !== undefined)
     const [token] = tokens
@@ -65,13 +75,14 @@ export function matchTokens(model: Side, donor: Side, padTo: number, needsRows: 
       rowless.push(token.token)
     } else addRun(runs, MADE, made.push(token) - 1)
   }
-  const dropped = Math.max(0, donor.rows - donor.tokenizer.size)
-  return { rows, runs, shared, made, rowless, unnamed, dropped }
+  if (rows > size) addRun(runs, FILLED, 0, rows - size)
+  const dropped = Math.max(0, donor.rows - size)
+  return { rows, runs, shared, made, rowless, unnamed: unnamed + rows - size, dropped }
 }
 
-function addRun(runs: number[], source: number, row: number): void {
+function addRun(runs: number[], source: number, row: number, count = 1): void {
   const last = runs.length - 3
   const follows = source === FILLED || runs[last + 2]! + runs[last]! === row
-  if (last >= 0 && runs[last + 1] === source && follows) runs[last]!++
-  else runs.push(1, source, row)
+  if (last >= 0 && runs[last + 1] === source && follows) runs[last]! += count
+  else runs.push(count, source, row)
 }

@@ -1,0 +1,16 @@
+import type { Checkpoint } from '../../checkpoints/types.js'
+import type { Value } from '../../expr/values.js'
+import type { ResultVocabulary, TokenizerFiles } from '../../tokenizers/types.js'
+
+/** The tokenizer and chat template that the recipe asks for. */
+export interface Lexicon {
+  readonly vocabulary: ResultVocabulary | undefined
+  readonly template: string | undefined
+  /** By model: the texts of its `TOKENIZER_FILES`. */
+  readonly files: ReadonlyMap<string, TokenizerFiles>
+  readonly checkpoints: ReadonlyMap<string, Checkpoint>
+}
+
+/** A result can have an own vocabulary. */
+export const lexiconOf = (lexicon: Lexicon, { vocabulary }: Pick<Value, 'vocabulary'>): Lexicon =>
+  vocabulary ? { ...lexicon, vocabulary } : lexicon
