@@ -4,6 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, run, validate } from '../../src/index.js'
+import { moeCost } from '../../src/steps/moe/analyse.js'
 import { inFolder } from '../support/files.js'
 
 const fixture = (name: string): string => path.resolve('test/fixtures/moe', name)
@@ -190,7 +191,21 @@ test('a mergekit-moe configuration runs as it is', () =>
     }
     const [hidden] = await refused(text.replace('gate_mode: cheap_embed\n', ''))
     assert.is(hidden![0], 'missing-statistics')
-    assert.match(hidden![1], /python mixture_statistics\.py .*x\.yml hidden\.safetensors/)
+    // Both files are named as the shell needs them, and relative to the configuration.
+    assert.match(hidden![1], /python mixture_statistics\.py (.*)x\.yml \1hidden\.safetensors;/)
+    const last = await refused(text.replace('cheap_embed', 'hidden_last'))
+    assert.equal(
+      last.map(([code]) => code),
+      ['missing-statistics'],
+    )
+    const method = await refused(`${text}merge_method: linear\n`)
+    assert.equal(
+      method.map(([code]) => code),
+      ['ignored-key'],
+    )
+    const same = text.replace(/source_model: .*/g, 'source_model: in/llama-a')
+    assert.is((await refused(same))[0]![0], 'contradiction')
+    assert.equal(await refused(`${same}equal_experts: true\n`), [])
     assert.is((await refused(`${text}architecture: qwen2\n`))[0]![0], 'bad-value')
     assert.is((await refused(text.replace('residual_scale', 'residual_scales')))[0]![0], 'ignored-key')
   }))
@@ -345,6 +360,17 @@ test('rows that would say nothing are refused, or reported where only the run sh
     const [step] = Object.values(lineage.steps as Record<string, { equal: number[]; zeros?: number[] }>)
     assert.equal([step!.equal, step!.zeros], [layers, undefined])
   }))
+
+test('the experts of a fused layer that steps make are held in memory four times', () => {
+  const part = {
+    name: 'p',
+    dtype: 'F32',
+    shape: [6, 4],
+    expr: { kind: 'constant', step: 's', value: 0, shape: [6, 4] },
+  }
+  const joins = [{ tensor: 't', parts: [part, part, part] }] as const
+  assert.is(moeCost({ kind: 'moe', steps: ['s'], joins } as never).bytes, 4 * 4 * 72)
+})
 
 test('mixtures that do not fit are refused with a reason', async () => {
   const refused = async (kind: string, moe: object, more: object = {}) => {

@@ -11,8 +11,8 @@ import { type Places, readReference } from './reference.js'
 
 const TOP = [
   ...['base_model', 'gate_mode', 'dtype', 'experts_per_token', 'experts', 'shared_experts', 'architecture'],
-  // Not of mergekit: the file for gate_mode: hidden.
-  'statistics',
+  // Not of mergekit: the file for gate_mode: hidden, and a flag of its command line.
+  ...['statistics', 'equal_experts'],
 ]
 const EXPERT = ['source_model', 'positive_prompts', 'negative_prompts', 'noise_scale', 'residual_scale']
 
@@ -22,12 +22,14 @@ const GATES: Readonly<Record<string, string>> = {
   cheap_embed: 'embedding',
   hidden: 'statistics',
   hidden_avg: 'statistics',
+  hidden_last: 'statistics',
 }
 
-/** Whether a configuration of mergekit is one of mergekit-moe, even if one of its keys is missing. */
+/** Whether a configuration of mergekit is one of mergekit-moe, even if one of its keys is missing, or merge_method is there. */
 export const isMixture = (root: MapNode): boolean =>
-  !root.entries.has('merge_method') &&
-  ['experts', 'gate_mode', 'experts_per_token'].some((key) => root.entries.has(key))
+  root.entries.has('merge_method')
+    ? root.entries.has('experts') && !['models', 'slices', 'modules'].some((key) => root.entries.has(key))
+    : ['experts', 'gate_mode', 'experts_per_token'].some((key) => root.entries.has(key))
 
 /** Whether it has what every mixture needs. Error: `missing-key`. */
 export function hasMixtureKeys(root: MapNode, complain: Complaints): boolean {
@@ -62,6 +64,7 @@ export function convertMixture(
       ['base', base],
       ['gate', gate],
       ['statistics', given(root, 'statistics')],
+      ['equal_experts', given(root, 'equal_experts')],
       ['architecture', architectureOf(root, places, complain)],
       ['experts_per_token', given(root, 'experts_per_token')],
       [
@@ -104,6 +107,8 @@ const itemsOf = (node: Node | undefined): readonly Node[] => (node?.kind === 'li
 const scalarOf = (node: Node | undefined): string | undefined =>
   node?.kind === 'scalar' && node.value !== null ? node.source : undefined
 
+const shellWord = (path: string): string => (/^[\w./\\:~+-]+$/.test(path) ? path : JSON.stringify(path))
+
 function gateOf(root: MapNode, at: Span, complain: Complaints): Node | undefined {
   const written = given(root, 'gate_mode')
   const mode = scalarOf(written) ?? 'hidden'
@@ -113,11 +118,13 @@ function gateOf(root: MapNode, at: Span, complain: Complaints): Node | undefined
     complain.error('bad-value', `${quote(mode)} is not a gate_mode`, place, `one of ${Object.keys(GATES).join(', ')}`)
   else if (gate === 'statistics' && !given(root, 'statistics')) {
     const file = at.origin.file
+    // Relative paths are relative to the configuration.
+    const beside = file.replace(/[^\\/]*$/, 'hidden.safetensors')
     complain.error(
       'missing-statistics',
       `gate_mode: ${mode}${written ? '' : ', the default,'} needs the hidden states of the prompts, and terge runs no network`,
       place,
-      `run mixture_statistics.py, the script of docs/mixtures.md: python mixture_statistics.py ${file} hidden.safetensors; then write statistics: hidden.safetensors, or add --set statistics=hidden.safetensors to terge run; or write gate_mode: cheap_embed`,
+      `run mixture_statistics.py, the script of docs/mixtures.md: python mixture_statistics.py ${shellWord(file)} ${shellWord(beside)}; then write statistics: hidden.safetensors, or add --set statistics=hidden.safetensors to terge run; or write gate_mode: cheap_embed`,
     )
   }
   return gate === undefined ? undefined : text(gate, place)

@@ -25,7 +25,8 @@ export function moeCost({ steps, routers, joins }: MoeAnalysis): AnalysisCost {
   const table = embedding && !isStored(embedding) ? elements(embedding.shape) : tokensOf(rows).length * width
   const most = Math.max(0, ...joins.map(({ parts }) => parts.reduce((sum, { shape }) => sum + elements(shape), 0)))
   const found = rows.length * layers * width
-  return { steps, bytes: 4 * Math.max(table + 3 * found, 2 * most), multiplications: table + found }
+  // Besides a tensor, its parts are there, and those of the one before and the one after it.
+  return { steps, bytes: 4 * Math.max(table + 3 * found, 4 * most), multiplications: table + found }
 }
 
 const tokensOf = (rows: readonly RowSource[]): number[] =>

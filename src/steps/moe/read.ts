@@ -170,7 +170,7 @@ function checkMix(step: MixStep, at: Cursor, report: Report): void {
   const unused = expertsOf(step).find(({ prompts, negative }) => prompts.length + negative.length > 0)
   if (unused && (gate === 'random' || gate === 'uniform_random'))
     report.warn('unused-key', `gate: ${gate} does not use prompts`, unused.at, {
-      hint: 'remove the prompts, or write gate: embedding',
+      hint: 'remove the prompts, or choose a gate that is made of them',
     })
   if (shared?.zeroGate && shared.prompts.length > 0)
     report.error('contradiction', 'the shared expert has prompts, and a gate of zeros', shared.at, {
