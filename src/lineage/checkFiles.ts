@@ -291,7 +291,7 @@ async function sameInputFiles(
     if (same) noteSum(check, 'input', name, target!, file, reports)
     if (!same || !isBeside(file) || digest === null) continue
     if ((await digestOfFile(check, target!, digest)) !== digest)
-      report('input-digest', `${name} differs from the merged file`)
+      report('input-digest', `${name} differs from the recorded file`)
   }
   return same
 }

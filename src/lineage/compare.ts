@@ -60,6 +60,6 @@ export function compareInput(
     if (digest !== null && digests.get(name) !== digest)
       report(
         'input-digest',
-        `${checkpoint.layout === 'file' ? shown : `${shown}: ${name}`} differs from the merged file`,
+        `${checkpoint.layout === 'file' ? shown : `${shown}: ${name}`} differs from the recorded file`,
       )
 }

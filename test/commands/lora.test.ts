@@ -348,7 +348,7 @@ test('the lineage holds an adapter’s configuration, and verify finds it change
       assert.is(changed.code, 1)
       assert.match(
         changed.err + changed.out,
-        /input-digest: tuned\.lora .*adapter_config\.json differs from the merged file/,
+        /input-digest: tuned\.lora .*adapter_config\.json differs from the recorded file/,
       )
       writeFileSync(config, text)
       assert.is((await terge(['lock', 'r.yml'], folder)).code, 0)

@@ -123,7 +123,7 @@ test('changed and missing inputs', async ({ folder }) => {
   rmSync(path.join(folder, 'models', 'mlp256-1.safetensors'))
   const { problems } = await check(lineage)
   assert.equal(messages(problems), [
-    'input-digest: a (models/mlp256-0.safetensors) differs from the merged file',
+    'input-digest: a (models/mlp256-0.safetensors) differs from the recorded file',
     'input-missing: b (models/mlp256-1.safetensors): mlp256-1.safetensors does not exist',
   ])
 })

@@ -99,6 +99,13 @@ test('terminal: phases end ticked, notices after them', async () => {
   )
 })
 
+test('terminal: a merge that is over is complete, also if its last bytes had no event', async () => {
+  const whole = [...slowRun()]
+  const events = whole.filter(([seconds, { kind }]) => kind !== 'progress' || seconds <= 70)
+  const drawn = stripVTControlCharacters(await render('terminal', events))
+  assert.match(drawn, /\S merging: 100 %, 3\.00 of 3\.00 GB, 30\.0 MB\/s\n\S publishing: done in 1 min 41 s\n/)
+})
+
 test('terminal: a bar, the bytes, the rate, the time left and the tensor under way, in every line within the width', async () => {
   const tensor = 'model.layers.10.block_sparse_moe.experts.7.gate_projection.weight'
   for (const columns of [20, 40, 80, 200]) {

@@ -65,12 +65,13 @@ export const verify = defineCommand({
     if (json) print(toJson(result))
     else {
       complain(problems)
+      const errors = problems.filter(({ severity }) => severity === 'error').length
       const what = `${counted(checked.files, 'file')}, ${formatSize(checked.bytes)}`
       const again = result.reproduced === true ? '; a second run produced the same bytes' : ''
       const provenance = result.attested ? ', and the signed provenance is about these files' : ''
       const signature = result.signed ? `; the signature is valid${provenance}${inputsText(result.inputs)}` : ''
       print(
-        ok ? `unchanged: ${what}${again}${signature}` : `${counted(problems.length, 'difference')}; checked ${what}`,
+        ok ? `unchanged: ${what}${again}${signature}` : `${counted(errors, 'difference')}; checked ${what}`,
       )
     }
     return ok ? 0 : 1

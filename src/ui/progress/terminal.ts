@@ -32,6 +32,13 @@ function lines(name: string, { progress, below, text }: Shown, look: Look): stri
   return [...head, ...rest].join('\n')
 }
 
+function complete(phase: Shown): void {
+  const { progress } = phase
+  if (!progress) return
+  const bytes = progress.bytes && { bytes: { ...progress.bytes, done: progress.bytes.total } }
+  phase.progress = { ...progress, ...bytes, fraction: 1 }
+}
+
 /** One line about a phase that has ended. */
 function lastLine(name: string, { progress, below, text }: Shown, look: Look): string {
   const what = text ?? (progress?.bytes ? formatProgress(progress) : (below.get('step') ?? ''))
@@ -88,6 +95,8 @@ export function terminalRenderer(stream: NodeJS.WriteStream, now: () => number, 
         break
       case 'phase':
         draw()
+        // The last event of progress came before the last bytes.
+        if (event.phase !== 'merging') complete(shown[MERGING]!)
         reach(event.phase === 'merging' ? MERGING : PUBLISHING)
         if (event.phase === 'flushing') say(PUBLISHING, 'fsync')
         break
