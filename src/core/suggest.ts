@@ -49,6 +49,12 @@ export function quote(text: string): string {
   return `'${printable(short)}'`
 }
 
+/** The hint for a text where a number is expected. */
+export const quotedNumberHint = (value: unknown): string | undefined =>
+  typeof value === 'string' && /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(value)
+    ? `write ${value} without quotes`
+    : undefined
+
 /** The hint for an unknown name: the nearest candidate, or the list of candidates. */
 export function didYouMean(name: string, candidates: Iterable<string>, kind = 'known'): string | undefined {
   const all = [...new Set(candidates)]

@@ -3,7 +3,7 @@
  * A misspelt key is reported and then read as the key that was meant, so that it causes no further errors and its
  * value is checked too.
  */
-import { didYouMean, nearest, quote } from '../core/suggest.js'
+import { didYouMean, nearest, quote, quotedNumberHint } from '../core/suggest.js'
 import type { Report } from '../language/report.js'
 import { childOf, type MapNode, type Node, nodeAt, renameKeys, toPlain } from '../language/tree.js'
 import type { Path } from '../language/types.js'
@@ -205,7 +205,10 @@ function describe({ keyword, instancePath, params }: SchemaError, root: Node, re
     case 'anyOf': {
       const expected = owner.title ?? (typeof owner.type === 'string' ? TYPE_WORDS[owner.type] : undefined)
       const found = owner.type === 'integer' && value !== '' ? value : kindOf(node)
-      report.error('bad-type', `${name} must be ${expected ?? 'something else'}, not ${found}`, path)
+      const isNumber = expected !== undefined && /number|integer/.test(String(expected))
+      const hint = isNumber && node?.kind === 'scalar' ? quotedNumberHint(node.value) : undefined
+      const what = hint === undefined ? found : 'a string'
+      report.error('bad-type', `${name} must be ${expected ?? 'something else'}, not ${what}`, path, { hint })
       return
     }
     case 'enum': {

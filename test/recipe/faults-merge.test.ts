@@ -180,6 +180,60 @@ r.yml:3:40: error no-weights: slerp has no weights
 `,
   },
   {
+    name: 'numbers in quotes',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b}
+base: a
+merge: {method: ties, weights: {b: "0.5"}, parameters: {density: {b: "1e-1"}, lambda: "3"}}
+output: ./out
+`,
+    faults: `
+r.yml:4:36: error bad-type: 'b' must be a number or a list of numbers, not a string
+  merge: {method: ties, weights: {b: "0.5"}, parameters: {density: {b: "1e-1"}, lambda: "3"}}
+                                     ^^^^^
+  hint: write 0.5 without quotes
+r.yml:4:70: error bad-parameter: 'density' of 'b' must be a number or a gradient (a list of numbers)
+  merge: {method: ties, weights: {b: "0.5"}, parameters: {density: {b: "1e-1"}, lambda: "3"}}
+                                                                       ^^^^^^
+  hint: write 1e-1 without quotes
+r.yml:4:87: error bad-parameter: 'lambda' of ties must be a number or a gradient (a list of numbers)
+  merge: {method: ties, weights: {b: "0.5"}, parameters: {density: {b: "1e-1"}, lambda: "3"}}
+                                                                                        ^^^
+  hint: write 3 without quotes
+`,
+  },
+  {
+    name: 'a formula that cannot be read may use the weights',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b}
+merge: {method: formula, models: [a, b], weights: [1, 2], parameters: {formula: "sum(w * x", k: 2}}
+output: ./out
+`,
+    faults: `
+r.yml:3:85: error bad-formula: '(' is never closed
+  merge: {method: formula, models: [a, b], weights: [1, 2], parameters: {formula: "sum(w * x", k: 2}}
+                                                                                      ^
+  hint: add )
+`,
+  },
+  {
+    name: 'weights that a formula does not use',
+    recipe: `
+terge: 1
+models: {a: ./a, b: ./b}
+merge: {method: formula, models: [a, b], weights: [1, 2], parameters: {formula: mean(x)}}
+output: ./out
+`,
+    faults: `
+r.yml:3:42: error no-weights: formula has no weights
+  merge: {method: formula, models: [a, b], weights: [1, 2], parameters: {formula: mean(x)}}
+                                           ^^^^^^^
+  hint: use w in the formula, or remove the weights
+`,
+  },
+  {
     name: 'slerp with three models',
     recipe: `
 terge: 1

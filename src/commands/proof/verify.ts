@@ -70,9 +70,7 @@ export const verify = defineCommand({
       const again = result.reproduced === true ? '; a second run produced the same bytes' : ''
       const provenance = result.attested ? ', and the signed provenance is about these files' : ''
       const signature = result.signed ? `; the signature is valid${provenance}${inputsText(result.inputs)}` : ''
-      print(
-        ok ? `unchanged: ${what}${again}${signature}` : `${counted(errors, 'difference')}; checked ${what}`,
-      )
+      print(ok ? `unchanged: ${what}${again}${signature}` : `${counted(errors, 'difference')}; checked ${what}`)
     }
     return ok ? 0 : 1
   },

@@ -106,7 +106,7 @@ const open: OpenMethod = {
     return 'root' in tree ? checkFormula(tree.root, { own, models }).faults : [tree.fault]
   },
   with(written: Written): Method {
-    const { base, weights, indexes } = usesOf(written.text, written.own)
+    const uses = usesOf(written.text, written.own)
     const own = [...written.own].map(
       ([name, { perModel }]): ParameterSchema => ({
         name,
@@ -115,6 +115,9 @@ const open: OpenMethod = {
         describe: 'A parameter of the formula.',
       }),
     )
+    // What a formula with an error uses is unknown: nothing else is wrong because of it.
+    if (uses === NOTHING) return { ...formula, models: { least: 1, needed: 1 }, parameters: [FORMULA, ...own] }
+    const { base, weights, indexes } = uses
     return {
       ...formula,
       ...{ base: base ? 'required' : 'none', weights },

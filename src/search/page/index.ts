@@ -22,7 +22,7 @@ export function renderSearchPage(record: SearchRecord): string {
   const scale = scaleOf(record)
   const data = trialsData(record, scale)
   const title = `Search of ${escapeHtml(record.recipe)}`
-  const better = `${scale.falls ? 'Less' : 'More'} is better.`
+  const better = `${scale.falls ? 'Lower' : 'Higher'} is better.`
   const beyond =
     scale.beyond === 0
       ? ''

@@ -35,7 +35,7 @@ export function summary(record: SearchRecord, scale: Scale): string {
     card(grouped(trials.length), agree(trials.length, 'trial', 'trials'), '#trials'),
     ...(failed > 0 ? [card(grouped(failed), 'failed', '#failures')] : []),
     card(grouped(record.dimensions.length), agree(record.dimensions.length, 'parameter', 'parameters'), '#best'),
-    card(duration(seconds), 'of trials, added up', '#trials'),
+    card(duration(seconds), 'in all trials', '#trials'),
   ]
   return `<div class="cards">${cards.join('')}</div><p class="soft">${escapeHtml(ENDS[record.end]).replace('`patience`', code('patience'))}</p>`
 }

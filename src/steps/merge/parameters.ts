@@ -1,6 +1,6 @@
 /** Reads the parameters of a method and checks each against its declaration. */
 
-import { didYouMean, nearest, quote } from '../../core/suggest.js'
+import { didYouMean, nearest, quote, quotedNumberHint } from '../../core/suggest.js'
 import { eitherOf } from '../../core/words.js'
 import { type Cursor, entriesOf, get, isMapping, itemsOf, numberOf } from '../../language/cursor.js'
 import type { Participant } from '../../language/names.js'
@@ -98,12 +98,16 @@ function readParameter(
   if (type === 'number' && isBlocks(at)) return undefined
 
   const known = (choices ?? []).filter((choice) => typeof choice === 'string')
-  const hint = typeof content === 'string' && known.length > 0 ? didYouMean(content, known, 'words') : undefined
+  const words = typeof content === 'string' && known.length > 0 ? didYouMean(content, known, 'words') : undefined
   const message = `${quote(name)} of ${method.name} must be ${expectedForm(schema)}`
   const culprit = type === 'number' ? itemsOf(at).find((item) => numberOf(item) === undefined) : undefined
-  report.error('bad-parameter', message, culprit?.path ?? at.path, { hint })
+  const quoted = type === 'number' || type === 'integer' ? hintOf(culprit ?? at) : undefined
+  report.error('bad-parameter', message, culprit?.path ?? at.path, { hint: quoted ?? words })
   return undefined
 }
+
+const hintOf = ({ node }: Cursor): string | undefined =>
+  node.kind === 'scalar' ? quotedNumberHint(node.value) : undefined
 
 function inBounds(at: Cursor, { name, minimum, maximum }: ParameterSchema, report: Report): boolean {
   const all = at.node.kind === 'list' ? itemsOf(at) : isBlocks(at) ? numbersIn(at) : [at]
@@ -132,7 +136,7 @@ function readPerModel(
     const gradient = readGradient(item, report)
     if (!gradient && !isBlocks(item)) {
       const message = `${quote(schema.name)} of ${quote(key)} must be a number or a gradient (a list of numbers)`
-      report.error('bad-parameter', message, item.path)
+      report.error('bad-parameter', message, item.path, { hint: hintOf(item) })
     }
     if (!gradient || !inBounds(item, schema, report)) sound = false
     else if (participant) values.set(participant.name, gradient)

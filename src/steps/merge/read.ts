@@ -189,7 +189,11 @@ function readWeights(
 ): Weights | undefined {
   if (at === undefined) return undefined
   if (method && !method.weights) {
-    const hint = method.parameters.some(({ name }) => name === 't') ? 'use its parameter t' : undefined
+    const hint = method.open
+      ? 'use w in the formula, or remove the weights'
+      : method.parameters.some(({ name }) => name === 't')
+        ? 'use its parameter t'
+        : undefined
     report.error('no-weights', `${method.name} has no weights`, at.path, { part: 'key', hint })
     return undefined
   }
