@@ -138,8 +138,6 @@ const KEEPERS: Readonly<Record<string, readonly string[]>> = {
     'src/core/system/processStart.ts',
     // What the system says of this process's limits.
     'src/core/resources.ts',
-    // What does not fit into memory, in a file that the run has open.
-    'src/rebasin/team/cosineFile.ts',
     // The program's own files: its kernels and its version.
     'src/kernels/index.ts',
     'src/kernels/linalg.ts',

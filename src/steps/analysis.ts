@@ -4,6 +4,7 @@ import type { Json } from '../core/json/shape.js'
 import type { AnalysisTensor } from '../expr/types.js'
 import type { StoredPermutations } from '../rebasin/stored.js'
 import type { ThreadTeam as Team } from '../rebasin/team/team.js'
+import type { Values } from '../views/readers.js'
 import type { AxisMap } from '../views/types.js'
 
 /**
@@ -65,7 +66,7 @@ export interface Workshop {
   readonly team: Team
   /** Bytes of memory beyond the minimum. */
   readonly spare: number
-  /** A file without a name, of so many bytes, which is open until the analysis ends: for what does not fit into memory. */
+  /** A file without a name, of so many bytes, which is open until the analysis ends, or the run for tensors: for what does not fit into memory. */
   readonly scratch?: (bytes: number) => Promise<number>
   /**
    * For analyses with `select`: makes the output that the recipe evaluates with these findings, and evaluates it. Absent if no
@@ -125,11 +126,11 @@ export interface AnalysisKind<A extends AnalysisCommon, R> {
   readonly maps?: (analysis: A, found: FoundArrays, tensor: string, shape: readonly number[]) => readonly AxisMap[]
   /** How it computes a tensor, for the lineage. Default: nothing besides its sources. */
   readonly parameters?: (analysis: A, tensor: string) => Readonly<Record<string, Json>> | undefined
-  /** A tensor that a step computes as a whole: float32 in shared memory. May use the workshop's reader. */
+  /** A tensor that a step computes as a whole: float32 in shared memory, or in a scratch file. May use the workshop's reader. */
   readonly computed: (
     analysis: A,
     found: FoundArrays,
     of: { readonly step: string; readonly tensor: string },
     workshop: Workshop,
-  ) => Promise<Float32Array>
+  ) => Promise<Values>
 }

@@ -1,5 +1,5 @@
 /** Files without a name: they are gone when they are closed, whatever happens to the process. */
-import { closeSync, constants, ftruncateSync, openSync, rmSync } from 'node:fs'
+import { closeSync, constants, ftruncateSync, openSync, readSync, rmSync, writeSync } from 'node:fs'
 import { statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
@@ -47,3 +47,22 @@ export async function openNameless(folder: string, bytes: number, what: string):
     throw fault('write-failed', `${file}: ${(error as Error).message}`, undefined, 1)
   }
 }
+
+type Transfer = (fd: number, bytes: Uint8Array, from: number, length: number, position: number) => number
+
+/** The system may do a part at a time. */
+function whole(fd: number, array: ArrayBufferView, position: number, once: Transfer): void {
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
+  for (let done = 0; done < bytes.length; ) {
+    const some = once(fd, bytes, done, bytes.length - done, position + done)
+    if (some === 0) throw new Error('internal: a file without a name is too short')
+    done += some
+  }
+}
+
+/** Any thread of the process can read and write what one has opened. */
+export const readAt = (fd: number, into: ArrayBufferView, position: number): void =>
+  whole(fd, into, position, (...transfer) => readSync(...transfer))
+
+export const writeAt = (fd: number, from: ArrayBufferView, position: number): void =>
+  whole(fd, from, position, (...transfer) => writeSync(...transfer))

@@ -102,10 +102,13 @@ export interface ConcatReader {
   readonly parts: readonly { readonly source: Source; readonly block: number }[]
 }
 
-/** Values in memory that threads share. They exist before the program starts. */
+/** Values in memory that threads share, or float32 numbers in a file that the process has open. */
+export type Values = Float32Array | Float64Array | { readonly fd: number }
+
+/** Values that exist before the program starts. */
 export interface MemoryReader {
   readonly kind: 'memory'
-  readonly values?: Float32Array | Float64Array
+  readonly values?: Values
 }
 
 /** Values at an address in the team's memory. */
@@ -121,7 +124,7 @@ export function isStored(reader: Reader): boolean {
 }
 
 /** The reader with values for those that did not exist yet. */
-export function withValues(reader: Reader, values: Float32Array | Float64Array): Reader {
+export function withValues(reader: Reader, values: Values): Reader {
   if (reader.kind === 'picked') return { ...reader, of: withValues(reader.of, values) }
   return reader.kind === 'memory' ? { kind: 'memory', values } : reader
 }

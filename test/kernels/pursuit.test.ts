@@ -3,17 +3,15 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sharedInts } from '../../src/kernels/linalg.js'
 import {
-  type CosineStore,
   cosinesInMemory,
   type Dictionary,
   integersOf,
-  type OpenCosines,
-  openMemory,
   type PursuitMethod,
   type PursuitTask,
   pursuer,
   tilesOf,
 } from '../../src/kernels/pursuit/index.js'
+import { readAt, writeAt } from '../../src/storage/nameless.js'
 import { numbers } from '../support/files.js'
 
 const floats = (values: ArrayLike<number>): Float32Array => {
@@ -26,13 +24,11 @@ const rowsOf = (values: Float32Array, width: number): number[][] =>
   Array.from({ length: values.length / width }, (_, row) => [...values.subarray(row * width, (row + 1) * width)])
 const dot = (a: readonly number[], b: readonly number[]): number => a.reduce((sum, x, i) => sum + x * b[i]!, 0)
 
-const inMemory: OpenCosines = (store, count) => openMemory(store as CosineStore & { kind: 'memory' }, count)
-
 function task(method: PursuitMethod, rows: Float32Array, targets: Float32Array, width: number, k: number): PursuitTask {
   const [count, tokens] = [rows.length / width, targets.length / width]
   const dictionary: Dictionary = { rows: floats(rows), count, width, squares: doubles(count) }
   const integers = integersOf(count, width)
-  const one = pursuer(inMemory)
+  const one = pursuer({ readAt, writeAt })
   one.makeRows({ from: rows, first: 0, rows: count, dictionary, integers, next: sharedInts(1) })
   const common = {
     ...{ tokens, k, targets: floats(targets), next: sharedInts(1), dictionary },
@@ -48,7 +44,7 @@ function task(method: PursuitMethod, rows: Float32Array, targets: Float32Array, 
   return { ...common, method, integers, cosines }
 }
 
-const pursueAll = (given: PursuitTask): void => pursuer(inMemory).pursue(given)
+const pursueAll = (given: PursuitTask): void => pursuer({ readAt, writeAt }).pursue(given)
 
 /** What a token's sum leaves of its row. */
 function leftOf(

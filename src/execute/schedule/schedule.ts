@@ -1,7 +1,7 @@
 import { type ScalarMath, TILE } from '../../kernels/types.js'
 import type { Passes, PassInput, ReducePass, Table } from '../../methods/types.js'
 import { bandTiles } from '../../views/bands.js'
-import { withValues } from '../../views/readers.js'
+import { type Values, withValues } from '../../views/readers.js'
 import { keptTiles } from '../../views/transposed.js'
 import type { ComputedLeaf, Job } from '../compile/job.js'
 import type { Pool, TeamResult } from '../pools/types.js'
@@ -40,7 +40,7 @@ export interface JobResult {
 export interface ScheduleOptions {
   readonly math: ScalarMath
   /** Computes the values of a leaf that is not in a file; absent if no job has such leaves. */
-  readonly values?: (from: ComputedLeaf['from']) => Promise<Float32Array | Float64Array>
+  readonly values?: (from: ComputedLeaf['from']) => Promise<Values>
   /** Called when a job is finished; jobs finish in any order. `index`: its position among all jobs. */
   readonly finished: (index: number, result: JobResult, job: Job) => void
   /** Called for each finished task. */

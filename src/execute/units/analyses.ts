@@ -57,13 +57,11 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
   // Code that waits for a long product or assignment stops at once.
   const stop = () => void opened?.team.close()
   signal?.addEventListener('abort', stop)
-  const places = new Map(
-    plan.analyses.flatMap((analysis, index) =>
-      analysis.steps.map((step, place) => [step, { analysis, index, place }] as const),
-    ),
-  )
+  const places = placesOf(plan)
   const spareFor = (index: number): number => Math.max(0, memory - plan.cost.analyses![index]!.bytes)
   const known = new Map<string, FoundArrays>()
+  /** With values of tensors: open until the end. */
+  const scratch = scratchIn(setup.folder)
   const foundFor = (step: string) => {
     const { analysis, index, place } = places.get(step)!
     const record = setup.recordOf(index)
@@ -81,7 +79,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       const { analysis, found, spare } = foundFor(step)
       const { reader, team } = open()
       // The caller can be inside a read: the inner reader does not wait for its turn.
-      const workshop = { reader: reader.inner, team, spare }
+      const workshop = { reader: reader.inner, team, spare, ...scratch.of(analysis) }
       return analysisKindOf(analysis).computed(analysis, found, { step, tensor }, workshop)
     },
     async run(analysis, index, judge) {
@@ -92,10 +90,10 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
         )
         return { findings: Object.fromEntries(arrays), figures: { steps } }
       }
-      const scratch: Nameless[] = []
+      const own = scratchIn(setup.folder)
       const workshop: Workshop = {
         ...open(),
-        ...(setup.folder === undefined ? {} : { scratch: scratchIn(setup.folder, analysis, scratch) }),
+        ...own.of(analysis),
         spare: spareFor(index),
         ...(judge ? { judge: (found) => judge(index, recorded(found)) } : {}),
         ...(setup.earlier ? { earlier: setup.earlier } : {}),
@@ -112,7 +110,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
         refuseInterrupted(signal)
         throw error
       } finally {
-        for (const one of scratch) one.close()
+        own.close()
       }
     },
     release: (files) => opened?.reader.release(files),
@@ -120,18 +118,38 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       signal?.removeEventListener('abort', stop)
       opened?.reader.close()
       await opened?.team.close()
+      scratch.close()
     },
   }
 }
 
-/** Opens files for an analysis, and keeps what has to be closed. */
-const scratchIn =
-  (folder: string, { steps }: Analysis, opened: Nameless[]): NonNullable<Workshop['scratch']> =>
-  async (bytes) => {
-    const one = await openNameless(folder, bytes, `step ${steps[0]}`)
-    opened.push(one)
-    return one.fd
+/** By step: its analysis, and which of its steps it is. */
+const placesOf = ({ analyses }: Plan) =>
+  new Map(
+    analyses.flatMap((analysis, index) =>
+      analysis.steps.map((step, place) => [step, { analysis, index, place }] as const),
+    ),
+  )
+
+/** Files for what does not fit into memory. */
+function scratchIn(folder: string | undefined) {
+  const opened: Nameless[] = []
+  return {
+    of: ({ steps }: Analysis): Pick<Workshop, 'scratch'> =>
+      folder === undefined
+        ? {}
+        : {
+            async scratch(bytes) {
+              const one = await openNameless(folder, bytes, `step ${steps[0]}`)
+              opened.push(one)
+              return one.fd
+            },
+          },
+    close(): void {
+      for (const one of opened.splice(0)) one.close()
+    },
   }
+}
 
 /** The share of the work of all analyses, from the share of one. Sweeps are assumed to be as many for each. */
 function overallShare({ cost: { analyses = [] } }: Plan, index: number): (share: number) => number {

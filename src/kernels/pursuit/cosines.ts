@@ -1,5 +1,5 @@
-/** Cosines in memory that threads share. */
-import type { CosineStore, Cosines } from './types.js'
+/** Where cosines are: in memory that threads share, or in a file. */
+import type { CosineStore, Cosines, Files } from './types.js'
 
 /** Numbers in a block, at most. */
 const LARGEST = 1 << 28
@@ -17,7 +17,15 @@ export function cosinesInMemory(count: number): CosineStore {
 export const cosinesBytes = (count: number): number => 2 * count * count
 
 /** One thread's access to them. */
-export function openMemory({ blocks, perBlock }: CosineStore & { readonly kind: 'memory' }, count: number): Cosines {
+export function openCosines(store: CosineStore, count: number, { readAt, writeAt }: Files): Cosines {
+  if (store.kind === 'file') {
+    const { fd } = store
+    return {
+      read: (row, into) => readAt(fd, into, 2 * row * count),
+      write: (row, column, from) => writeAt(fd, from, 2 * (row * count + column)),
+    }
+  }
+  const { blocks, perBlock } = store
   return {
     read(row, into) {
       const at = (row % perBlock) * count

@@ -5,25 +5,26 @@ import { nearestOn } from './nearest.js'
 import { pursueAll } from './omp.js'
 import { makeCosines } from './pairs.js'
 import { spaceOn } from './space.js'
-import type { CosinesTask, OpenCosines, PursuitTask, RowsTask } from './types.js'
+import { sumRows } from './sums.js'
+import type { CosinesTask, Files, PursuitTask, RowsTask, SumsTask } from './types.js'
 
-export { cosinesBytes, cosinesInMemory, openMemory } from './cosines.js'
+export { cosinesBytes, cosinesInMemory } from './cosines.js'
 export { integersBytes, integersOf } from './integers.js'
 export { pursuitBytes } from './omp.js'
 export { tilesOf } from './pairs.js'
 export type {
   CosineStore,
-  Cosines,
   CosinesTask,
   Dictionary,
+  Files,
   Integers,
   NearestMethod,
   NearestTask,
   OmpTask,
-  OpenCosines,
   PursuitMethod,
   PursuitTask,
   RowsTask,
+  SumsTask,
 } from './types.js'
 
 /** Rows that a thread takes at once. */
@@ -35,15 +36,17 @@ export interface Pursuer {
   pursue(task: PursuitTask): void
   makeRows(task: RowsTask): void
   makeCosines(task: CosinesTask): void
+  sumRows(task: SumsTask): void
 }
 
-export function pursuer(open: OpenCosines): Pursuer {
+export function pursuer(files: Files): Pursuer {
   const memory: Memory = growingMemory()
   return {
     makeRows: (task) => makeRows(memory, task),
-    makeCosines: (task) => makeCosines(memory, task, open),
+    makeCosines: (task) => makeCosines(memory, task, files),
+    sumRows: (task) => sumRows(memory, task, files),
     pursue(task) {
-      if (task.method === 'omp') return pursueAll(memory, task, open)
+      if (task.method === 'omp') return pursueAll(memory, task, files)
       const { dictionary, k, tokens, next } = task
       const one = nearestOn(spaceOn(memory, dictionary.width, k).space, task)
       for (let at = Atomics.add(next, 0, SHARE); at < tokens; at = Atomics.add(next, 0, SHARE))

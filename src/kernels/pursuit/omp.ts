@@ -5,6 +5,7 @@
  * product, float64 decides, and the lowest index among equal products. So the choice does not depend on the precision of
  * the products.
  */
+import { openCosines } from './cosines.js'
 import { type Fit, fitOf } from './fit.js'
 import {
   hasIntegers,
@@ -20,7 +21,7 @@ import {
 import type { Memory } from './memory.js'
 import { BLOCK, blocksOf, NOTHING, productsOf, roomBytes } from './products.js'
 import { type Space, spaceOn } from './space.js'
-import type { OmpTask, OpenCosines } from './types.js'
+import type { Files, OmpTask } from './types.js'
 
 /** What is left of a row is nothing, as a share of its norm. */
 const SPENT = 1e-6
@@ -47,10 +48,10 @@ export function pursuitBytes(count: number, width: number, k: number): number {
 }
 
 /** Approximates tokens until none is left. */
-export function pursueAll(memory: Memory, task: OmpTask, open: OpenCosines): void {
+export function pursueAll(memory: Memory, task: OmpTask, files: Files): void {
   const { next, tokens, k, dictionary } = task
   const share = Math.min(shareOf(dictionary.count), Math.ceil(tokens / PANEL) * PANEL)
-  const { space, base, pursue } = bench(memory, task, open, share)
+  const { space, base, pursue } = bench(memory, task, files, share)
   for (let at = Atomics.add(next, 0, share); at < tokens; at = Atomics.add(next, 0, share)) {
     const bases = base(at, Math.min(share, tokens - at))
     for (const [i, one] of bases.entries()) {
@@ -93,7 +94,7 @@ interface Bench {
   readonly pursue: (base: TokenBase) => Pursued
 }
 
-function bench(memory: Memory, task: OmpTask, open: OpenCosines, share: number): Bench {
+function bench(memory: Memory, task: OmpTask, files: Files, share: number): Bench {
   const { dictionary, integers, cosines, k } = task
   const { count, width } = dictionary
   const [stride, pitch] = [4 * BLOCK * blocksOf(count), pitchOf(width)]
@@ -156,7 +157,7 @@ function bench(memory: Memory, task: OmpTask, open: OpenCosines, share: number):
   const fit = fitOf(space, dictionary, k)
   const products = productsOf(
     ...([kernels, { buffer, cosinesAt, addressesAt, coefficientsAt, normsAt, peaksAt }, dictionary, integers] as const),
-    ...([open(cosines, count), fit, k] as const),
+    ...([openCosines(cosines, count, files), fit, k] as const),
   )
   return { space, base, pursue: pursuitOn(space, task, fit, products, restart) }
 }

@@ -1,7 +1,8 @@
 /** Cosines of pairs of rows, tile by tile. */
+import { openCosines } from './cosines.js'
 import { loadPanels, multiplyPanels, PANEL, pitchOf } from './integers.js'
 import type { Memory } from './memory.js'
-import type { CosinesTask, OpenCosines } from './types.js'
+import type { CosinesTask, Files } from './types.js'
 
 /** Rows and columns of a tile of cosines. */
 const [TILE_ROWS, TILE_COLUMNS] = [512, 1024]
@@ -15,7 +16,7 @@ export function tilesOf(count: number): (readonly [row: number, column: number])
 }
 
 /** Computes cosines until no tile is left. */
-export function makeCosines(memory: Memory, task: CosinesTask, open: OpenCosines): void {
+export function makeCosines(memory: Memory, task: CosinesTask, files: Files): void {
   const { count, width, integers, store, fromTile, toTile, next } = task
   const { kernels } = memory
   const pitch = pitchOf(width)
@@ -37,7 +38,7 @@ export function makeCosines(memory: Memory, task: CosinesTask, open: OpenCosines
   const turned = new Int16Array(buffer, turnedAt, rows * columns)
   const scalesOf = (place: number, first: number, size: number): void =>
     new Float32Array(buffer, place, size).set(integers.scales.subarray(first, first + size))
-  const cosines = open(store, count)
+  const cosines = openCosines(store, count, files)
   const tiles = tilesOf(count)
   let loaded = -1
   for (let at = fromTile + Atomics.add(next, 0, 1); at < toTile; at = fromTile + Atomics.add(next, 0, 1)) {

@@ -35,8 +35,11 @@ export interface Cosines {
   write(row: number, column: number, from: Int16Array): void
 }
 
-/** Opens cosines of this many rows. */
-export type OpenCosines = (store: CosineStore, count: number) => Cosines
+/** How open files are read and written, at a position in bytes. */
+export interface Files {
+  readonly readAt: (fd: number, into: ArrayBufferView, position: number) => void
+  readonly writeAt: (fd: number, from: ArrayBufferView, position: number) => void
+}
 
 export type NearestMethod = 'distance' | 'cosine' | 'barycentric' | 'least_squares'
 export type PursuitMethod = 'omp' | NearestMethod
@@ -91,5 +94,22 @@ export interface CosinesTask {
   readonly store: CosineStore
   readonly fromTile: number
   readonly toTile: number
+  readonly next: Int32Array
+}
+
+/** Sums of rows with weights, in the order of places. */
+export interface SumsTask {
+  /** Rows of float32 numbers: in memory that threads share, or in an open file. */
+  readonly rows: Float32Array | { readonly fd: number }
+  readonly width: number
+  /** By atom: its row there. */
+  readonly places: Int32Array
+  readonly tokens: number
+  /** `k` for each token, as in a pursuit. */
+  readonly k: number
+  readonly atoms: Int32Array
+  readonly weights: Float64Array
+  /** `tokens` × `width`. */
+  readonly sums: Float32Array
   readonly next: Int32Array
 }

@@ -3,17 +3,19 @@ import { Worker } from 'node:worker_threads'
 import type { WebAssembly } from '../../core/webassembly.js'
 import { Stopped, type TeamMemory } from '../../kernels/dense/team.js'
 import type { Assignment, AssignmentInPlace, Product } from '../../kernels/linalg.js'
-import type { CosinesTask, Pursuer, PursuitTask, RowsTask } from '../../kernels/pursuit/index.js'
+import type { CosinesTask, Pursuer, PursuitTask, RowsTask, SumsTask } from '../../kernels/pursuit/index.js'
 
 export type PursuitJob =
   | { readonly kind: 'pursuit'; readonly task: PursuitTask }
   | { readonly kind: 'rows'; readonly task: RowsTask }
   | { readonly kind: 'cosines'; readonly task: CosinesTask }
+  | { readonly kind: 'sums'; readonly task: SumsTask }
 
 /** One thread's part of a job. */
 export function doPursuit(pursuer: Pursuer, job: PursuitJob): void {
   if (job.kind === 'rows') pursuer.makeRows(job.task)
   else if (job.kind === 'cosines') pursuer.makeCosines(job.task)
+  else if (job.kind === 'sums') pursuer.sumRows(job.task)
   else pursuer.pursue(job.task)
 }
 

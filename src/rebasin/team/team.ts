@@ -10,8 +10,14 @@ import {
   type Product,
   tileOf,
 } from '../../kernels/linalg.js'
-import { type CosinesTask, type PursuitTask, pursuer, type RowsTask } from '../../kernels/pursuit/index.js'
-import { openCosines } from './cosineFile.js'
+import {
+  type CosinesTask,
+  type PursuitTask,
+  pursuer,
+  type RowsTask,
+  type SumsTask,
+} from '../../kernels/pursuit/index.js'
+import { readAt, writeAt } from '../../storage/nameless.js'
 import { doPursuit, jobWorkers, type PursuitJob } from './jobWorkers.js'
 
 /** Threads for matrix products, assignments and polar factors. Their number decides nothing but the time. */
@@ -34,6 +40,7 @@ export interface ThreadTeam {
   /** Makes rows of a dictionary, and cosines of pairs of them: the same way. */
   readonly makeRows: (task: RowsTask) => Promise<void>
   readonly makeCosines: (task: CosinesTask) => Promise<void>
+  readonly sumRows: (task: SumsTask) => Promise<void>
   /** For small work on the calling thread. */
   readonly linalg: Linalg
   /** Ends what is under way: it rejects. */
@@ -130,7 +137,7 @@ export function createThreadTeam(threads: number): ThreadTeam {
   /** Small work is done here. */
   const approximate = async (steps: number, shares: number, job: PursuitJob): Promise<void> => {
     if (steps < SMALL_PURSUIT) {
-      own ??= pursuer(openCosines)
+      own ??= pursuer({ readAt, writeAt })
       return doPursuit(own, job)
     }
     await Promise.all(Array.from({ length: Math.min(threads, shares) }, () => send(job)))
@@ -143,5 +150,7 @@ export function createThreadTeam(threads: number): ThreadTeam {
     approximate(16 * task.from.length, task.rows, { kind: 'rows', task })
   const makeCosines: ThreadTeam['makeCosines'] = (task) =>
     approximate(task.count ** 2 * (task.width / 8), task.toTile - task.fromTile, { kind: 'cosines', task })
-  return { threads, pursue, makeRows, makeCosines, addProduct, assign, polar, room, pause, linalg, close }
+  const sumRows: ThreadTeam['sumRows'] = (task) =>
+    approximate(task.tokens * task.k * task.width, task.tokens, { kind: 'sums', task })
+  return { threads, pursue, makeRows, makeCosines, sumRows, addProduct, assign, polar, room, pause, linalg, close }
 }

@@ -4,12 +4,12 @@ import { polarFactor } from '../../kernels/dense/polar.js'
 import { joinTeam, TEAM_BYTES } from '../../kernels/dense/team.js'
 import { assignInPlace, createLinalg } from '../../kernels/linalg.js'
 import { pursuer } from '../../kernels/pursuit/index.js'
-import { openCosines } from './cosineFile.js'
+import { readAt, writeAt } from '../../storage/nameless.js'
 import { doPursuit, type Job } from './jobWorkers.js'
 import { workTiles } from './team.js'
 
 const linalg = createLinalg()
-const pursuits = pursuer(openCosines)
+const pursuits = pursuer({ readAt, writeAt })
 const solve = assignInPlace(workerData as WebAssembly.Memory)
 
 function work(job: Job): unknown {
@@ -23,6 +23,7 @@ function work(job: Job): unknown {
     case 'pursuit':
     case 'rows':
     case 'cosines':
+    case 'sums':
       return doPursuit(pursuits, job)
     case 'polar': {
       const { team, thread, size } = job

@@ -3,6 +3,7 @@ import { elements } from '../../core/dtypes.js'
 import type { AnalysisCost, AnalysisProgress, Found, FoundArrays, Workshop } from '../analysis.js'
 import { approximate } from './approximate.js'
 import { leastBytes } from './pursuit.js'
+import { makingBytes } from './rows.js'
 import {
   COPIED,
   FILLED,
@@ -75,7 +76,7 @@ function residualRecord(atoms: Int32Array, residuals: Float64Array, tokens: read
 
 /** Memory for the donor's shared rows and their products, or for a tensor of the result. */
 export function transplantCost(analysis: TransplantAnalysis): AnalysisCost {
-  const { steps, parts, shared, made, rows, grown, k, missing } = analysis
+  const { steps, parts, shared, made, grown, k, missing } = analysis
   const atoms = shared.donor.length
   const widest = (sizes: readonly number[]): number => sizes.reduce((most, size) => Math.max(most, size), 0)
   const width = widest(parts.map(({ tensor }) => tensor.shape[1]!))
@@ -90,7 +91,7 @@ export function transplantCost(analysis: TransplantAnalysis): AnalysisCost {
   const making = widest(
     grown.map(({ tensor: { shape, expr } }) => {
       const row = elements(shape.slice(1))
-      return 4 * row * (rows + (expr.kind === 'read' ? 0 : shape[0]!)) + 2 * 4 * Math.max(row, 1 << 22)
+      return 4 * row * (expr.kind === 'read' ? 0 : shape[0]!) + makingBytes(row)
     }),
   )
   const multiplications = parts.reduce(

@@ -1,21 +1,56 @@
 /** Makes the rows of a tensor in another vocabulary. */
 import { elements } from '../../core/dtypes.js'
+import { sharedInts } from '../../kernels/linalg.js'
 import { sharedFloats } from '../../rebasin/team/team.js'
+import { writeAt } from '../../storage/nameless.js'
+import type { Values } from '../../views/readers.js'
 import type { FoundArrays, TensorReader, Workshop } from '../analysis.js'
 import { rowReader } from '../shared/rowReader.js'
-import { COPIED, FILLED, type GrownTensor, MADE, type SubwordWeights, type TransplantAnalysis } from './types.js'
+import { COPIED, type GrownTensor, MADE, type SubwordWeights, type TransplantAnalysis } from './types.js'
 
 /** About the elements that are read at once. */
 const BATCH = 1 << 22
 
-/** A row of the result: where its content comes from. */
-type Visit = (at: number, source: number, row: number) => void
+/** Memory to make a tensor with rows of so many elements, if the tensor itself is in a file. */
+export const makingBytes = (width: number): number => 3 * 4 * Math.max(width, BATCH)
 
-function eachRow({ runs }: TransplantAnalysis, visit: Visit): void {
+/** Rows of the result, by source. */
+interface Sources {
+  /** Rows of the result that are copies, and the rows of the model that they copy. */
+  readonly places: readonly number[]
+  readonly sources: readonly number[]
+  readonly filled: readonly number[]
+  readonly made: readonly number[]
+}
+
+function sourcesOf({ runs }: TransplantAnalysis): Sources {
+  const [places, sources, filled, made]: number[][] = [[], [], [], []] as const
   let at = 0
   for (let run = 0; run < runs.length; run += 3)
     for (let i = 0; i < runs[run]!; i++, at++)
-      visit(at, runs[run + 1]!, runs[run + 2]! + (runs[run + 1] === FILLED ? 0 : i))
+      if (runs[run + 1] === COPIED) {
+        places!.push(at)
+        sources!.push(runs[run + 2]! + i)
+      } else (runs[run + 1] === MADE ? made : filled)!.push(at)
+  return { places: places!, sources: sources!, filled: filled!, made: made! }
+}
+
+/** Where the rows of the result go: memory if there is enough, or a file. */
+interface Sink {
+  readonly values: Float32Array | { readonly fd: number }
+  /** Puts rows that follow one another. */
+  put(row: number, rows: Float32Array): void
+}
+
+async function sinkOf({ spare, scratch }: Workshop, rows: number, width: number, tensors: number): Promise<Sink> {
+  const bytes = 4 * rows * width
+  // The next one is made while this one is written.
+  if (scratch && bytes * Math.min(2, tensors) > spare) {
+    const fd = await scratch(bytes)
+    return { values: { fd }, put: (row, own) => writeAt(fd, own, 4 * row * width) }
+  }
+  const values = sharedFloats(rows * width)
+  return { values, put: (row, own) => values.set(own, row * width) }
 }
 
 /** A tensor of the result, as float32. */
@@ -23,25 +58,16 @@ export async function grownTensor(
   analysis: TransplantAnalysis,
   found: FoundArrays,
   { tensor }: { readonly tensor: string },
-  { reader, team }: Workshop,
-): Promise<Float32Array> {
+  workshop: Workshop,
+): Promise<Values> {
+  const { reader, team } = workshop
   const own = analysis.grown.find(({ tensor: { name } }) => name === tensor)!
   const { shape } = own.tensor
   const width = elements(shape.slice(1))
-  const values = sharedFloats(analysis.rows * width)
+  const sink = await sinkOf(workshop, analysis.rows, width, analysis.grown.length)
   const rows = batches(reader, own, width)
-  const places: number[] = []
-  const sources: number[] = []
-  const filled: number[] = []
-  const made: number[] = []
-  eachRow(analysis, (at, source, row) => {
-    if (source === COPIED) {
-      places.push(at)
-      sources.push(row)
-    } else if (source === MADE) made.push(at)
-    else filled.push(at)
-  })
-  await rows.each(sources, (place, row) => values.set(row, places[place]! * width))
+  const { places, sources, filled, made } = sourcesOf(analysis)
+  await rows.each(sources, (place, row) => sink.put(places[place]!, row))
   await team.pause()
   const { missing, pieces = [] } = analysis
   // A token without pieces gets the mean.
@@ -49,11 +75,12 @@ export async function grownTensor(
     missing === 'mean' ? [...filled, ...made] : [...filled, ...made.filter((_, i) => pieces[i]?.length === 0)]
   if (averaged.length > 0) {
     const mean = await meanRow(rows, shape[0]!, width)
-    for (const at of averaged) values.set(mean, at * width)
+    for (const at of averaged) sink.put(at, mean)
   }
-  if (missing === 'subword') await addPieces(analysis, own, rows, width, (i) => made[i]!, values)
-  if (missing === 'omp' || missing === 'nearest') await combine(analysis, own, found, values, width, made, team)
-  return values
+  // What a file does not hold yet is 0.
+  if (missing === 'subword') await addPieces(analysis, own, rows, width, (i, row) => sink.put(made[i]!, row))
+  if (missing === 'omp' || missing === 'nearest') await combine(analysis, own, found, sink, width, made, team)
+  return sink.values
 }
 
 /** Reads rows of a tensor of the model, a batch at a time. */
@@ -101,8 +128,7 @@ async function addPieces(
   { role }: GrownTensor,
   rows: Rows,
   width: number,
-  placeOf: (token: number) => number,
-  values: Float32Array,
+  put: (token: number, row: Float32Array) => void,
 ): Promise<void> {
   const weigh = WEIGHT[subwordWeights![role]]
   const tokens = pieces.flatMap((ids, token) => ids.map((_, place) => ({ token, place, count: ids.length })))
@@ -117,10 +143,20 @@ async function addPieces(
     }
     total += weight
     for (let i = 0; i < width; i++) sums[i] = sums[i]! + weight * row[i]!
-    if (place < count - 1) return
-    const to = placeOf(token) * width
-    for (let i = 0; i < width; i++) values[to + i] = sums[i]! / total
+    if (place === count - 1)
+      put(
+        token,
+        Float32Array.from(sums, (sum) => sum / total),
+      )
   })
+}
+
+/** On memory that threads share: a copy, if it is not there yet. */
+function sharedArray<T extends Int32Array | Float64Array>(values: T, type: new (buffer: SharedArrayBuffer) => T): T {
+  if (values.buffer instanceof SharedArrayBuffer) return values
+  const copy = new type(new SharedArrayBuffer(values.byteLength))
+  copy.set(values)
+  return copy
 }
 
 /** Sums of shared rows, which are copied already, in the order in which they were chosen. */
@@ -128,25 +164,27 @@ async function combine(
   { shared, runs }: TransplantAnalysis,
   { part }: GrownTensor,
   found: FoundArrays,
-  values: Float32Array,
+  { values, put }: Sink,
   width: number,
   made: readonly number[],
   team: Workshop['team'],
 ): Promise<void> {
   if (runs.length === 0 || made.length === 0) return
-  const atoms = found[`${part}/atoms`] as Int32Array
-  const weights = found[`${part}/weights`] as Float64Array
-  const most = atoms.length / made.length
-  const sums = new Float64Array(width)
-  for (const [token, at] of made.entries()) {
-    sums.fill(0)
-    for (let i = token * most; i < (token + 1) * most && atoms[i]! >= 0; i++) {
-      // The row of a token is at the donor's row in the result.
-      const from = shared.donor[atoms[i]!]! * width
-      const weight = weights[i]!
-      for (let column = 0; column < width; column++) sums[column] = sums[column]! + weight * values[from + column]!
-    }
-    values.set(sums, at * width)
-    if (token % 256 === 255) await team.pause()
+  const atoms = sharedArray(found[`${part}/atoms`] as Int32Array, Int32Array)
+  const weights = sharedArray(found[`${part}/weights`] as Float64Array, Float64Array)
+  const k = atoms.length / made.length
+  // The row of a token is at the donor's row in the result.
+  const places = sharedArray(Int32Array.from(shared.donor), Int32Array)
+  const most = Math.max(1, Math.floor(BATCH / width))
+  for (let from = 0; from < made.length; from += most) {
+    const tokens = Math.min(most, made.length - from)
+    const sums = sharedFloats(tokens * width)
+    await team.sumRows({
+      ...{ rows: values, width, places, tokens, k, sums, next: sharedInts(1) },
+      atoms: atoms.subarray(from * k, (from + tokens) * k),
+      weights: weights.subarray(from * k, (from + tokens) * k),
+    })
+    for (let i = 0; i < tokens; i++) put(made[from + i]!, sums.subarray(i * width, (i + 1) * width))
+    await team.pause()
   }
 }

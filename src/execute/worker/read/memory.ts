@@ -1,3 +1,4 @@
+import { readAt } from '../../../storage/nameless.js'
 import type { HeldReader, MemoryReader } from '../../../views/readers.js'
 import type { Reading } from './reading.js'
 
@@ -11,8 +12,9 @@ export function readMemory(
   address: number,
 ): void {
   if (!values) throw new Error('internal: values that have not been computed')
-  const [start, bytes] = [values.byteOffset + first * elementBytes, count * elementBytes]
-  new Uint8Array(worker.memory.buffer, address, bytes).set(new Uint8Array(values.buffer, start, bytes))
+  const into = new Uint8Array(worker.memory.buffer, address, count * elementBytes)
+  if ('fd' in values) readAt(values.fd, into, first * elementBytes)
+  else into.set(new Uint8Array(values.buffer, values.byteOffset + first * elementBytes, into.length))
 }
 
 /** Copies elements of a result from the team's memory. */

@@ -15,7 +15,7 @@ export function readPicked(
 ): void {
   const { of, start } = reader
   const { within, worker } = reading
-  if (of.kind === 'memory' && of.values) {
+  if (of.kind === 'memory' && of.values && !('fd' in of.values)) {
     // Runs may be single elements, and these are at hand.
     const { buffer, byteOffset, byteLength } = of.values
     const [from, all] = [new Uint8Array(buffer, byteOffset, byteLength), new Uint8Array(worker.memory.buffer)]

@@ -1,0 +1,129 @@
+/** Rows of missing tokens, with much and little memory. */
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { createThreadTeam } from '../../src/rebasin/team/team.js'
+import type { TensorReader, Workshop } from '../../src/steps/analysis.js'
+import { approximate } from '../../src/steps/transplant/approximate.js'
+import { grownTensor } from '../../src/steps/transplant/rows.js'
+import { COPIED, FILLED, MADE, type TransplantAnalysis } from '../../src/steps/transplant/types.js'
+import { openNameless, readAt } from '../../src/storage/nameless.js'
+import { numbers } from '../support/files.js'
+
+const [COUNT, WIDTH, SHARED, K] = [1300, 48, 500, 32]
+
+/** Numbers of 16 bits, as in a BF16 tensor. */
+function halves(seed: number): Float32Array {
+  const values = new Float32Array(new SharedArrayBuffer(4 * COUNT * WIDTH))
+  const random = numbers(COUNT * WIDTH, seed)
+  const common = numbers(WIDTH, seed + 1)
+  values.set(random.map((value, i) => value + common[i % WIDTH]! * ((i / WIDTH) & 1)))
+  const bits = new Uint32Array(values.buffer)
+  for (let i = 0; i < bits.length; i++) bits[i] = bits[i]! & 0xffff0000
+  return values
+}
+
+const readerOf = (values: Float32Array): TensorReader => ({
+  read: () => Promise.resolve(values),
+  readRows(_, rows, into) {
+    for (const [at, row] of rows.entries()) into.set(values.subarray(row * WIDTH, (row + 1) * WIDTH), at * WIDTH)
+    return Promise.resolve(true)
+  },
+})
+
+const tensor = (name: string, dtype: 'BF16' | 'F32') => ({
+  ...{ name, dtype, shape: [COUNT, WIDTH] },
+  expr: {
+    kind: 'read',
+    view: { kind: 'stored', dtype, shape: [COUNT, WIDTH], file: 0, tensor: name, offset: 0, bytes: 0 },
+  } as const,
+})
+
+/** A workshop with much memory, or with none to spare. */
+async function within<T>(threads: number, spare: number, work: (workshop: Workshop) => Promise<T>): Promise<T> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'terge-scratch-'))
+  const team = createThreadTeam(threads)
+  const opened: { close(): void }[] = []
+  try {
+    return await work({
+      ...{ reader: readerOf(halves(3)), team, spare },
+      async scratch(bytes) {
+        const one = await openNameless(folder, bytes, 'a test')
+        opened.push(one)
+        assert.equal(readdirSync(folder), [], 'the file has no name')
+        return one.fd
+      },
+    })
+  } finally {
+    for (const one of opened) one.close()
+    await team.close()
+    rmSync(folder, { recursive: true })
+  }
+}
+
+const all = Int32Array.from({ length: COUNT }, (_, row) => row)
+const shared = all.filter((row) => row % 2 === 0).subarray(0, SHARED)
+const made = all.filter((row) => row % 2 === 1)
+
+test('rows are the same with any memory, any number of threads, and for any dtype of the same numbers', async () => {
+  const results = []
+  for (const [threads, spare, dtype] of [
+    [1, 1e9, 'BF16'],
+    [2, 0, 'BF16'],
+    [2, 1e9, 'F32'],
+  ] as const) {
+    const wanted = { tensor: tensor('e', dtype), shared, made, k: K, method: 'omp', tell: () => {} } as const
+    results.push(await within(threads, spare, (workshop) => approximate(workshop, wanted)))
+  }
+  const [first, ...others] = results as [(typeof results)[0], ...typeof results]
+  assert.ok(first.atoms.filter((atom) => atom >= 0).length > 0.9 * K * made.length)
+  for (const other of others)
+    assert.equal([other.atoms, other.weights, other.residuals], [first.atoms, first.weights, first.residuals])
+})
+
+test('a tensor of the result is the same in memory and in a file', async () => {
+  const runs = [400, COPIED, 7, 2, MADE, 0, 3, FILLED, 0, 100, COPIED, 600, made.length - 2, MADE, 2]
+  const rows = 500 + 3 + made.length
+  const places = Array.from({ length: 500 }, (_, i) => (i < 400 ? i : i + 5))
+  const analysis: TransplantAnalysis = {
+    ...{ kind: 'transplant', steps: ['t'], missing: 'omp', k: K, runs, rows, made: [...made], tokens: [] },
+    shared: { donor: places, model: [] },
+    parts: [{ role: 'embedding', tensor: tensor('d', 'F32') }],
+    grown: [{ tensor: tensor('e', 'F32'), role: 'embedding', part: 0 }],
+  }
+  const atoms = Int32Array.from({ length: K * made.length }, (_, i) => (i % K > 20 ? -1 : (i * 7919) % 500))
+  const found = { '0/atoms': atoms, '0/weights': Float64Array.from(numbers(atoms.length, 9)) }
+  const make = (spare: number): Promise<Float32Array> =>
+    within(1, spare, async (workshop) => {
+      const values = await grownTensor(analysis, found, { tensor: 'e' }, workshop)
+      if (!('fd' in values)) return values as Float32Array
+      const own = new Float32Array(rows * WIDTH)
+      readAt(values.fd, own, 0)
+      return own
+    })
+  const [large, small] = [await make(1e9), await make(0)]
+  assert.equal(small, large)
+  const own = halves(3)
+  assert.equal(large.subarray(405 * WIDTH, 406 * WIDTH), own.subarray(600 * WIDTH, 601 * WIDTH), 'a copied row')
+  const expected = new Float64Array(WIDTH)
+  for (let i = 0; i <= 20; i++) {
+    const from = places[atoms[K + i]!]! * WIDTH
+    for (let c = 0; c < WIDTH; c++) expected[c] = expected[c]! + found['0/weights'][K + i]! * large[from + c]!
+  }
+  assert.equal(large.subarray(401 * WIDTH, 402 * WIDTH), Float32Array.from(expected), 'a sum, added up in float64')
+})
+
+test('a file that the disk has no room for is refused', async () => {
+  const folder = mkdtempSync(path.join(tmpdir(), 'terge-scratch-'))
+  let message = ''
+  await openNameless(folder, 2 ** 52, 'step grow').catch((error: Error) => {
+    message = error.message
+  })
+  assert.match(message, 'step grow needs 4')
+  assert.equal(readdirSync(folder), [])
+  rmSync(folder, { recursive: true })
+})
+
+test.run()
