@@ -333,6 +333,42 @@ test('a module with others inside is not saved because of its own bias', () =>
     assert.equal(Object.keys(left!), ['cls.predictions.bias'])
   }))
 
+test('a head that is stored beside the embedding that it is: PEFT would change one tensor twice', () =>
+  inFolder(async (folder) => {
+    const config = { model_type: 'llama', architectures: ['LlamaForCausalLM'], tie_word_embeddings: true }
+    const tuned = Object.fromEntries(Object.entries(BASE).map(([name, { shape }], i) => [name, random(shape, 20 + i)]))
+    const factors = await extracted(path.join(folder, made(folder, 'a')), BASE, tuned, 'rank: 2', config)
+    assert.equal(codesOf(factors.diagnostics), ['tied-embedding'])
+    assert.match(factors.diagnostics[0]!.hint!, "modules_to_save: ['model.embed_tokens'] saves both whole")
+    assert.not.ok(factors.names.some((name) => name.includes('lm_head')))
+    const own = made(folder, 'b')
+    const whole = await extracted(
+      path.join(folder, own),
+      BASE,
+      tuned,
+      'rank: 2, modules_to_save: [embed_tokens]',
+      config,
+    )
+    assert.equal(whole.config.modules_to_save, ['lm_head', 'model.embed_tokens'])
+    const { left } = json(folder, own, 'adapter/lineage.json').steps.adapter as ExtractRecord
+    assert.not('lm_head.weight' in left!)
+  }))
+
+test('modules under other names in memory are saved and applied again', () =>
+  inFolder(async (folder) => {
+    const base: Tensors = {
+      'gpt_neox.embed_in.weight': random([10, 6], 1),
+      'gpt_neox.layers.0.mlp.dense_h_to_4h.weight': random([8, 6], 2),
+      'embed_out.weight': random([10, 6], 3),
+    }
+    const tuned = Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, 60 + i)]))
+    const config = { model_type: 'gpt_neox', architectures: ['GPTNeoXForCausalLM'], tie_word_embeddings: false }
+    const made = await extracted(folder, base, tuned, 'rank: 6, modules_to_save: [embed_out]', config)
+    assert.equal(made.config.modules_to_save, ['lm_head'])
+    const result = await applied(folder)
+    assert.equal(result.get('embed_out.weight'), [...f32Of(tuned['embed_out.weight']!)])
+  }))
+
 test('faults of modules_to_save', () =>
   inFolder(async (folder) => {
     const tuned = { ...BASE, 'model.norm.weight': random([6], 50), 'model.layers.0.up_proj.weight': random([8, 6], 40) }

@@ -15,6 +15,7 @@ import { type Application, adapterFiles } from './application.js'
 import { type CountingReporter, counting } from './counting.js'
 import { finder } from './finder.js'
 import { type OtherForm, otherForms } from './forms/other.js'
+import { savedHere } from './forms/renamed.js'
 import { embeddingOfHead, settleHead } from './head.js'
 import { includedTensors, refuseUnused } from './included.js'
 import { orientation } from './orientation.js'
@@ -61,7 +62,8 @@ export function applyAdapters(
         'name the folder of a PEFT adapter, or a file of sd-scripts, LyCORIS, diffusers or ComfyUI',
       )
     const network = networkOf(value, config)
-    const adapter = format?.read(files, network.network, reporter)
+    const content = format?.read(files, network.network, reporter)
+    const adapter = content && savedHere(content, network.network, network.others)
     if (adapter) refuseUnused(adapter, reporter)
     if (adapter && !isPacked(recipe, value, adapter, faults)) {
       const { tensors: changed, amendment } = applied({

@@ -47,7 +47,7 @@ export function additions(
 
 /** Whether a module has the name of a head over the vocabulary. A model with a tied head does not store it. */
 const isHeadModule = (module: string): boolean =>
-  /(^|\.)(lm_head|embed_out|proj_out|output_layer)(\.decoder)?$/.test(module)
+  /(^|\.)((lm_head|embed_out|proj_out|output_layer)(\.decoder)?|predictions\.decoder|vocab_projector)$/.test(module)
 
 /** The number of labels if the adapter saved a classifier whole. */
 export function labelsOf(

@@ -9,6 +9,9 @@ import type { ExtractStep } from './types.js'
 
 export type AdapterConfig = Readonly<Record<string, unknown>>
 
+/** PEFT finds tied modules by these names, and warns if there are none. */
+const TIED_BY_NAME = /(^|\.)(embed_tokens|lm_head)$/
+
 /** The version of PEFT whose form parameters have. */
 const PEFT = '0.21.0'
 
@@ -74,7 +77,7 @@ export function adapterConfig(
     auto_mapping: null,
     base_model_name_or_path: path,
     bias: biases === 'whole' ? 'lora_only' : 'none',
-    ...(whole.tied ? { ensure_weight_tying: true } : {}),
+    ...(whole.tied && whole.modules.some((name) => TIED_BY_NAME.test(name)) ? { ensure_weight_tying: true } : {}),
     fan_in_fan_out: layers.some(({ layer, parameter }) => !parameter && layer.kind === 'linear' && layer.turned),
     inference_mode: true,
     init_lora_weights: true,

@@ -69,12 +69,14 @@ export function planExtract(
   }
   const inFull = [...whole.tensors, ...saved]
   const tied = tiedWhole(inFull, base, config)
+  for (const name of [tied?.head, tied?.bias?.like]) if (name !== undefined) left.delete(name)
   // PEFT gives every adapted layer a change of its bias, or none. Parameters have none.
   const inAll = biases.length === adapted.length && adapted.every(({ parameter }) => !parameter)
   const factors = adapted.flatMap((one) => factorTensors(recipe, step, form, one, adapted, [from, base], factorings))
   const rest = [
     ...inFull.map((name) => savedTensor(name, from, base)),
     ...(tied?.head === undefined ? [] : [savedTensor(tied.embedding, from, base, tied.head)]),
+    ...(tied?.bias === undefined ? [] : [savedTensor(tied.bias.like, from, base, tied.bias.name)]),
     ...biases.map((name) => (inAll ? biasTensor(step, form, name, from, base) : wholeBias(name, from, base))),
   ]
   const kept = biases.length === 0 ? 'none' : inAll ? 'changes' : 'whole'
@@ -203,6 +205,6 @@ function warnTied(
   if (tiedHeadOf(embedding.tensor, tensors, config).kind === 'none') return
   warn(
     `${embedding.tensor} is also the head (tie_word_embeddings), but PEFT would adapt only the embedding`,
-    `exclude: [${quote(embedding.tensor)}] skips both`,
+    `modules_to_save: [${quote(moduleOf(embedding.tensor).module)}] saves both whole; exclude: [${quote(embedding.tensor)}] skips both`,
   )
 }

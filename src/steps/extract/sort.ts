@@ -15,7 +15,7 @@ import { type Decision, patternBook } from '../shared/patterns.js'
 import type { InMemory } from './inMemory.js'
 import { type Parameter, parametersOf } from './parameters.js'
 import type { ExtractStep } from './types.js'
-import { SHARED_EMBEDDING, sharedIn, unfitIn } from './unfit.js'
+import { SHARED_EMBEDDING, sharedIn, TIED_HEAD, tiedIn, unfitIn } from './unfit.js'
 import { holdersOf, wholeModules, wholeWith } from './whole.js'
 
 /** A layer that goes into the adapter. */
@@ -55,7 +55,7 @@ export function sortTensors(
   const oriented = orientations(base.tensors, config)
   const { chosen, resized, sound: named } = wholeModules(recipe, step, { from, base, storedNames }, faults)
   const parameterOf = step.lokr ? () => undefined : parametersOf(base, config)
-  const [isUnfit, isShared] = [unfitIn(base, config), sharedIn(base, config)]
+  const [isUnfit, isShared, isTied] = [unfitIn(base, config), sharedIn(base, config), tiedIn(base, config)]
   const left = new Map<string, string>()
   const adapted: Adapted[] = []
   const whole: string[] = []
@@ -96,8 +96,8 @@ export function sortTensors(
       left.set(name, why)
       continue
     }
-    if (isShared(name)) {
-      left.set(name, SHARED_EMBEDDING)
+    if (isShared(name) || isTied(name, own.shape)) {
+      left.set(name, isShared(name) ? SHARED_EMBEDDING : TIED_HEAD)
       continue
     }
     const parameter = parameterOf(name, own.shape)

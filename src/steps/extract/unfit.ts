@@ -2,7 +2,7 @@
 import type { Value } from '../../expr/values.js'
 import { isShared } from '../../networks/heads.js'
 import { moduleOf } from '../../networks/modules.js'
-import { SHARED } from '../../networks/tied.js'
+import { EMBEDDING, isHead, SHARED, saysTied } from '../../networks/tied.js'
 
 type Config = Readonly<Record<string, unknown>> | undefined
 
@@ -34,4 +34,14 @@ export function unfitIn({ tensors }: Value, config: Config): (name: string, shap
 export function sharedIn({ tensors }: Value, config: Config): (name: string) => boolean {
   const shared = isShared(tensors, config)
   return (name) => shared && SHARED.test(name)
+}
+
+/** Why a head is neither changed nor saved by itself. */
+export const TIED_HEAD = 'a head that is the embedding (tie_word_embeddings): PEFT would change both twice'
+
+/** Whether a tensor is a stored head that is the embedding in memory. */
+export function tiedIn({ tensors }: Value, config: Config): (name: string, shape: readonly number[]) => boolean {
+  const entries = [...tensors]
+  const hasEmbedding = entries.some(([name]) => EMBEDDING.test(name))
+  return (name, shape) => hasEmbedding && saysTied(config, name) && isHead(name, shape, entries)
 }

@@ -5,9 +5,9 @@ import { quote } from '../../core/suggest.js'
 import type { Value } from '../../expr/values.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
-import { tiedHeadOf } from '../../networks/heads.js'
+import { type Head, tiedHeadOf } from '../../networks/heads.js'
 import { moduleOf } from '../../networks/modules.js'
-import { EMBEDDING, headOf, isHead, tiesHead } from '../../networks/tied.js'
+import { EMBEDDING, headOf, isHead, otherBiasOf, saysTied, tiesHead } from '../../networks/tied.js'
 import type { InMemory } from './inMemory.js'
 import type { ExtractStep } from './types.js'
 
@@ -86,18 +86,32 @@ export function refuseAmbiguous(whole: readonly string[], adapted: readonly stri
   }
 }
 
+/** A tied head that the adapter has too, with the embedding that it is. */
+export interface TiedWhole {
+  readonly embedding: string
+  readonly head?: string
+  /** The name of the head's bias, and of the tensor that it is. PEFT looks for all tensors of a module that it copies. */
+  readonly bias?: { readonly name: string; readonly like: string }
+  readonly why?: string
+}
+
 /**
- * Of tensors that are saved whole: an embedding whose tied head the base does not store, and the name of that head. PEFT
- * changes the head only if the adapter has it as well.
+ * Of tensors that are saved whole: an embedding whose tied head the base does not store. PEFT changes the head only if the adapter has it
+ * as well.
  */
 export function tiedWhole(
   whole: readonly string[],
   { tensors }: Value,
   config: Readonly<Record<string, unknown>> | undefined,
-): { readonly embedding: string; readonly head?: string; readonly why?: string } | undefined {
+): TiedWhole | undefined {
   const embedding = whole.find((name) => EMBEDDING.test(name))
-  if (embedding === undefined || headOf([...tensors]) !== undefined || !tiesHead(config, embedding)) return undefined
-  const head = tiedHeadOf(embedding, tensors, config)
+  const stored = headOf([...tensors])
+  if (embedding === undefined || !(stored === undefined ? tiesHead(config, embedding) : saysTied(config, stored)))
+    return undefined
+  const head: Head = stored === undefined ? tiedHeadOf(embedding, tensors, config) : { kind: 'head', name: stored }
   if (head.kind === 'none') return undefined
-  return head.kind === 'head' ? { embedding, head: head.name } : { embedding, why: head.why }
+  if (head.kind !== 'head') return { embedding, why: head.why }
+  const name = `${moduleOf(head.name).module}.bias`
+  const like = [name, otherBiasOf(name)].find((own) => own !== undefined && tensors.has(own))
+  return { embedding, head: head.name, ...(like === undefined ? {} : { bias: { name, like } }) }
 }

@@ -1,6 +1,7 @@
 /** Tensors that the model has under another name than the layout that an adapter was trained on. */
-import type { Update } from '../../../adapters/types.js'
+import type { AdapterContent, Network, Update } from '../../../adapters/types.js'
 import type { View } from '../../../views/types.js'
+import { moduleName } from '../application.js'
 import type { OtherForm } from './other.js'
 
 interface Place {
@@ -51,4 +52,27 @@ export function renamed(update: Update, form: OtherForm): Update | undefined {
   if (!place) return undefined
   const product = (kind === 'lora' || kind === 'experts') && !magnitude
   return place.rows && product ? undefined : { ...update, target: place }
+}
+
+/** The adapter with the model's own names for tensors that were saved whole, as far as they are whole tensors of the model. */
+export function savedHere(
+  adapter: AdapterContent,
+  { find }: Network,
+  others: () => readonly OtherForm[],
+): AdapterContent {
+  const modules = new Map<string, string>()
+  const own = (name: string): string => {
+    if (find(name) !== undefined) return name
+    const form = others().find((other) => other.find(name) !== undefined)
+    const place = form && placesOf(form).get(form.find(name)!)
+    if (!place || place.rows) return name
+    modules.set(moduleName(place.name), moduleName(name))
+    return place.name
+  }
+  const replaced = new Map([...adapter.replaced].map(([name, tensor]) => [own(name), tensor] as const))
+  if (modules.size === 0) return adapter
+  return {
+    ...{ ...adapter, replaced, beneath: new Set([...adapter.beneath].map(own)) },
+    isSaved: (module) => adapter.isSaved(module) || adapter.isSaved(modules.get(module) ?? module),
+  }
 }
