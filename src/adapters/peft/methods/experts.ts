@@ -63,13 +63,16 @@ export function expertUpdates(own: ModuleParts, experts: Experts): readonly Upda
   const { module, depth, roles } = own
   const { targets, rank, scale, version, context } = experts
   const { network, modules, reporter } = context
-  const named = [...new Set(targets.filter((target) => isBelow(module, target)).map(({ parameter }) => parameter))]
+  const below = targets.filter((target) => isBelow(module, target))
+  // Without a network: a matrix that is named with its module, such as that of a router.
+  const isMatrix = !network && below.some((target) => target.module !== '' && target.parameter === 'weight')
+  const named = isMatrix ? ['weight'] : [...new Set(below.map(({ parameter }) => parameter))]
   const parameters = named.filter((parameter) => !network || network.has(`${module}.${parameter}`))
   const levels = modules.filter((other) => other.module === module && other.roles.has('lora_A')).length
   const [a, b] = [roles.get('lora_A'), roles.get('lora_B')]
   if ((!a && !b) || named.length === 0) return undefined
   // A target without a module's name can mean a parameter of any module.
-  const isLayer = network ? network.has(`${module}.weight`) : !/experts$/.test(module)
+  const isLayer = network ? network.has(`${module}.weight`) : !isMatrix && !/experts$/.test(module)
   if (levels === 1 && isLayer && (parameters.length === 0 || !network)) return undefined
   const refuse = (message: string, hint = 'merge the adapter into its base with PEFT, and use the result'): [] => {
     reporter.error('adapter-experts', message, hint)
