@@ -116,6 +116,8 @@ test('a base that is made by a step has the configuration of that step', async (
 
 test('bases that do not fit their configuration or the mixture are refused', async () => {
   assert.match(await refused('llama', { num_hidden_layers: 3 }), /2 layers, but its configuration says 3/)
+  const huge = { experts: [{ model: 'a', residual_scale: 1e39 }, { model: 'b' }] }
+  assert.match(await refused('llama', {}, huge), /beyond the range of float32/)
   assert.match(await refused('llama', { head_dim: 4 }, { architecture: 'deepseek' }), /heads of the width 8/)
   assert.match(await refused('llama', { hidden_act: 'gelu' }), /activation silu, but the base has gelu/)
   assert.match(await refused('llama', { hidden_act: undefined, hidden_activation: 'gelu' }), /activation silu/)

@@ -4,6 +4,7 @@ import { plural } from '../../core/words.js'
 import { isFloat } from '../../encodings/index.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
+import { HEAD } from '../../networks/tied.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext, PlannedStep } from '../types.js'
 import { type Architecture, PARTS } from './architectures.js'
@@ -181,6 +182,7 @@ function fits(
   refuse: Refuse,
 ): boolean {
   const { title } = architecture
+  const hasHead = [...base.tensors.keys()].some((name) => HEAD.test(name))
   const bias = [...base.tensors.keys()].find(
     (name) => /\.self_attn\.\w+\.bias$/.test(name) && !architecture.biases?.test(name),
   )
@@ -188,6 +190,11 @@ function fits(
     refuse(
       `${title} has no place for biases of attention, such as ${bias}`,
       'choose another architecture, or a base without them',
+    )
+  else if (!hasHead && config.tie_word_embeddings === false)
+    refuse(
+      `${quote(step.base)} has no lm_head.weight, and its configuration does not tie it to the embedding`,
+      'use a complete model as base',
     )
   else if (!architecture.headWidths && (config.head_dim ?? headWidth(config)) !== headWidth(config))
     refuse(

@@ -163,6 +163,11 @@ function checkMix(step: MixStep, at: Cursor, report: Report): void {
       part: 'key',
       hint: 'name other models, or write equal_experts: true if the mixture is to be trained',
     })
+  for (const { scale, noise, at: place } of expertsOf(step))
+    if (!Number.isFinite(Math.fround(scale)) || !Number.isFinite(Math.fround(noise)))
+      report.error('bad-value', 'the scale or the noise of an expert is beyond the range of float32', place, {
+        hint: 'write a number below 3e38',
+      })
   if (shared && shared.negative.length > 0 && shared.prompts.length === 0)
     report.error('missing-key', 'the shared expert has negative prompts only', shared.at, {
       hint: 'write prompts for its gate as well, or remove negative',

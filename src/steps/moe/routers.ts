@@ -1,5 +1,6 @@
 /** Plans the rows of routers. */
 import { quote } from '../../core/suggest.js'
+import { plural } from '../../core/words.js'
 import type { ValueTensor } from '../../expr/values.js'
 import { EMBEDDING } from '../../networks/tied.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
@@ -131,13 +132,15 @@ function meansOf(step: MixStep, { base: { layers, hidden } }: Making, context: P
     if (positive === 'wrong' || negative === 'wrong' || !positive) return undefined
     rows.push({ kind: 'means', positive, ...(negative ? { negative } : {}) })
   }
-  const more = [...tensors.keys()].find(
-    (name) => Number(/^expert\.(\d+)\./.exec(name)?.[1] ?? 0) >= step.experts.length + (step.shared ? 1 : 0),
-  )
-  if (more !== undefined) {
+  const most = step.experts.length + (step.shared ? 1 : 0)
+  const odd = [...tensors.keys()].find((name) => {
+    const [, expert] = /^expert\.(\d+)\.(?:positive|negative)$/.exec(name) ?? []
+    return expert === undefined || Number(expert) >= most
+  })
+  if (odd !== undefined) {
     faults.error(
       'bad-statistics',
-      `the statistics have ${more}, but the mixture has ${step.experts.length} experts`,
+      `the statistics have ${odd}, but expert.J.positive and expert.J.negative of ${plural(step.experts.length, 'expert')}${step.shared ? ' and a shared one' : ''} are used`,
       place,
       hint,
     )
