@@ -15,6 +15,13 @@ test('a starter recipe as JSON is a valid recipe', () =>
     assert.is((await terge(['validate', 'r.json'], folder)).code, 0)
   }))
 
+test('examples in a starter recipe are about all layers', () =>
+  inFolder(async (folder) => {
+    const { out } = await terge(['init', fixture('lm/base'), fixture('lm/prose')], folder)
+    assert.match(out, 'include: ["model.layers.*.input_layernorm.weight"]')
+    assert.match(out, '- match: "model.layers.*.input_layernorm.weight"')
+  }))
+
 test('a mergekit configuration as JSON, into a file', () =>
   inFolder(async (folder) => {
     const argv = ['import', fixture('golden/linear.yml'), '--format', 'json', '-o', 'r.json']

@@ -106,7 +106,11 @@ test('errors before executing exit with 2 and write nothing', () =>
 test('init writes a recipe that validates, plans and is not replaced', () =>
   inFolder(async (folder) => {
     const lm = ['base', 'prose'].map((name) => path.relative(folder, fixture(`lm/${name}`)))
-    assert.equal(await terge(['init', ...lm, '-o', 'start.yml'], folder), { code: 0, out: '', err: '' })
+    assert.equal(await terge(['init', ...lm, '-o', 'start.yml'], folder), {
+      code: 0,
+      out: 'wrote start.yml\n',
+      err: '',
+    })
     const planned = await terge(['plan', 'start.yml'], folder)
     assert.equal([planned.code, planned.err], [0, ''])
     assert.match(planned.out, /│ {2}│ {2}└─ linear: 39|linear: 39/)

@@ -1,5 +1,5 @@
 import type { CycloneDxVersion, ReportForm } from '../../index.js'
-import { safeJson } from '../../ui/text.js'
+import { printable, safeJson } from '../../ui/text.js'
 import { defineCommand } from '../support/command.js'
 import { writeText } from '../support/files.js'
 import { Args, chosenFormat, Flags, force, formatFlag, json, outputFile, recipeFolder } from '../support/flags.js'
@@ -52,7 +52,10 @@ export const report = defineCommand({
       listen: (event) => event.kind === 'warning' && complain([event.diagnostic]),
     })
     if (flags.output === undefined) print(format === 'html' || format === 'text' ? text : safeJson(text))
-    else await writeText(flags.output, text.endsWith('\n') ? text : `${text}\n`, flags)
+    else {
+      await writeText(flags.output, text.endsWith('\n') ? text : `${text}\n`, flags)
+      if (format !== 'json') print(`wrote ${printable(flags.output)}`)
+    }
     return 0
   },
 })

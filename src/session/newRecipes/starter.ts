@@ -11,6 +11,8 @@ export interface StarterFacts {
 /** A valid recipe with comments about common changes. */
 export function starterRecipe(models: readonly NamedModel[], output: string, { tensor, layers }: StarterFacts): string {
   const names = models.map(({ name }) => yamlText(name))
+  // Of all layers, since one is rarely meant.
+  const example = yamlText(layers > 1 ? tensor.replace(/(^|\.)\d+(?=\.)/, '$1*') : tensor)
   const one = models.length === 1
   const pair = models.length === 2
   const comment = (line: string): string => `# ${printable(line)}`
@@ -28,7 +30,7 @@ export function starterRecipe(models: readonly NamedModel[], output: string, { t
     '# Which tensors to merge. All others are copied from the base. * matches anything within a part of a name,',
     '# ** matches across parts, and /…/ is a regular expression.',
     '# filters:',
-    comment(`  include: [${yamlText(tensor)}]`),
+    comment(`  include: [${example}]`),
     '#   exclude: ["/norm/"]',
     '',
     'merge:',
@@ -42,7 +44,7 @@ export function starterRecipe(models: readonly NamedModel[], output: string, { t
         ]),
     '  # For each tensor, the first rule that matches applies.',
     '  # rules:',
-    `  ${comment(`  - match: ${yamlText(tensor)}`)}`,
+    `  ${comment(`  - match: ${example}`)}`,
     ...(pair
       ? [
           '  #     method: slerp',
