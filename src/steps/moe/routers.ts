@@ -133,7 +133,9 @@ function meansOf(step: MixStep, { base: { layers, hidden } }: Making, context: P
     rows.push({ kind: 'means', positive, ...(negative ? { negative } : {}) })
   }
   const most = step.experts.length + (step.shared ? 1 : 0)
+  // Other names can be beside them.
   const odd = [...tensors.keys()].find((name) => {
+    if (!name.startsWith('expert.')) return false
     const [, expert] = /^expert\.(\d+)\.(?:positive|negative)$/.exec(name) ?? []
     return expert === undefined || Number(expert) >= most
   })
