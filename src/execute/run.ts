@@ -283,6 +283,7 @@ export async function openRun(
     kernels: await smallKernels(),
     claims: wanted ? claimsOf([...journals.found, ...(options.records ?? [])], journals.tiles) : claimsOf([]),
     ...{ noteTiles: journals.addTiles, rangeBytes: options.rangeBytes },
+    notePart: given.journals ? undefined : (record) => journals.add(undefined, record),
     progress: runProgress(plan, threads, listen, finished, part?.cost),
   }
   const byOutput = new Map(claimed.map((one) => [one.output, one]))

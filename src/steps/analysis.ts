@@ -59,6 +59,13 @@ export interface TensorReader {
   readRows(tensor: AnalysisTensor, rows: Int32Array, into: Float32Array): Promise<boolean>
 }
 
+/** Parts of findings that are kept for a later run, which continues with them if this one ends early. */
+export interface FoundParts {
+  /** What an earlier run found, by the same analysis of the same content. */
+  readonly find: (name: string) => FoundArrays | undefined
+  readonly keep: (name: string, arrays: FoundArrays) => void
+}
+
 /** What an analysis can use. */
 export interface Workshop {
   readonly reader: TensorReader
@@ -66,6 +73,8 @@ export interface Workshop {
   readonly team: Team
   /** Bytes of memory beyond the minimum. */
   readonly spare: number
+  /** For analyses that are done in parts. Absent if nothing is kept. */
+  readonly parts?: FoundParts
   /** A file without a name, of so many bytes, which is open until the analysis ends, or the run for tensors: for what does not fit into memory. */
   readonly scratch?: (bytes: number) => Promise<number>
   /**
@@ -104,6 +113,8 @@ export interface AnalysisKind<A extends AnalysisCommon, R> {
   readonly refuse?: (
     analysis: A,
   ) => { readonly code: ErrorCode; readonly message: string; readonly hint: string } | undefined
+  /** Whether its findings are kept part by part. Default: they are kept as a whole. */
+  readonly inParts?: (analysis: A) => boolean
   /** What it will do, for people. */
   readonly lines: (analysis: A, cost: AnalysisCost) => Lines
   /** The findings, by step. */

@@ -5,7 +5,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { createThreadTeam } from '../../src/rebasin/team/team.js'
-import type { TensorReader, Workshop } from '../../src/steps/analysis.js'
+import type { FoundArrays, TensorReader, Workshop } from '../../src/steps/analysis.js'
 import { approximate } from '../../src/steps/transplant/approximate.js'
 import { grownTensor } from '../../src/steps/transplant/rows.js'
 import { COPIED, FILLED, MADE, type TransplantAnalysis } from '../../src/steps/transplant/types.js'
@@ -67,6 +67,9 @@ const all = Int32Array.from({ length: COUNT }, (_, row) => row)
 const shared = all.filter((row) => row % 2 === 0).subarray(0, SHARED)
 const made = all.filter((row) => row % 2 === 1)
 
+const wantedOf = (dtype: 'BF16' | 'F32') =>
+  ({ tensor: tensor('e', dtype), shared, made, k: K, part: 0, method: 'omp', tell: () => {} }) as const
+
 test('rows are the same with any memory, any number of threads, and for any dtype of the same numbers', async () => {
   const results = []
   for (const [threads, spare, dtype] of [
@@ -74,13 +77,45 @@ test('rows are the same with any memory, any number of threads, and for any dtyp
     [2, 0, 'BF16'],
     [2, 1e9, 'F32'],
   ] as const) {
-    const wanted = { tensor: tensor('e', dtype), shared, made, k: K, method: 'omp', tell: () => {} } as const
+    const wanted = wantedOf(dtype)
     results.push(await within(threads, spare, (workshop) => approximate(workshop, wanted)))
   }
   const [first, ...others] = results as [(typeof results)[0], ...typeof results]
   assert.ok(first.atoms.filter((atom) => atom >= 0).length > 0.9 * K * made.length)
   for (const other of others)
     assert.equal([other.atoms, other.weights, other.residuals], [first.atoms, first.weights, first.residuals])
+})
+
+test('what an earlier run found of some rows is taken over, and the others are found', async () => {
+  const wanted = wantedOf('BF16')
+  const whole = await within(1, 1e9, (workshop) => approximate(workshop, wanted))
+  const kept = new Map<string, FoundArrays>()
+  const parts = {
+    find: (name: string) => kept.get(name),
+    keep: (name: string, { ...arrays }: FoundArrays) =>
+      void kept.set(name, Object.fromEntries(Object.entries(arrays).map(([key, array]) => [key, array.slice()]))),
+  }
+  const counted: number[] = []
+  /** Approximates in batches, and stops before the last one, as a run that is killed does. */
+  const run = (most: number) =>
+    within(1, 0, async (workshop) => {
+      const pursue: typeof workshop.team.pursue = (task) => {
+        if (counted.length === most) throw new Error('killed')
+        counted.push(task.tokens)
+        return workshop.team.pursue(task)
+      }
+      return approximate({ ...workshop, team: { ...workshop.team, pursue }, parts }, wanted)
+    })
+  let killed = ''
+  await run(1).catch((error: Error) => {
+    killed = error.message
+  })
+  assert.equal([killed, counted, [...kept.keys()]], ['killed', [512], ['0/0']])
+  const again = await run(2)
+  assert.equal(counted, [512, made.length - 512])
+  for (const name of ['atoms', 'weights', 'residuals'] as const) assert.equal(again[name], whole[name], name)
+  const all = await run(2)
+  assert.equal([counted.length, all.atoms], [2, whole.atoms], 'nothing is left to find')
 })
 
 test('a tensor of the result is the same in memory and in a file', async () => {

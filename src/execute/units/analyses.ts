@@ -3,7 +3,7 @@ import type { WebAssembly } from '../../core/webassembly.js'
 import { tensorsOf } from '../../plan/analysisCost.js'
 import type { Plan } from '../../plan/types.js'
 import { createThreadTeam, type ThreadTeam as Team } from '../../rebasin/team/team.js'
-import type { Found, FoundArrays, Workshop } from '../../steps/analysis.js'
+import type { Found, FoundArrays, FoundParts, Workshop } from '../../steps/analysis.js'
 import { type Analysis, analysisKindOf, type FoundRecord } from '../../steps/index.js'
 import { type Nameless, openNameless } from '../../storage/nameless.js'
 import type { Figures } from '../commands/command.js'
@@ -38,7 +38,12 @@ export type Judge = (analysis: number, found: Pick<UnitRecord, 'findings' | 'fig
 
 export interface AnalysisRoom extends Pick<Findings, 'maps' | 'computed'> {
   /** `judge`: for analyses that choose by a metric. */
-  run(analysis: Analysis, index: number, judge?: Judge): Promise<Pick<UnitRecord, 'findings' | 'figures'>>
+  run(
+    analysis: Analysis,
+    index: number,
+    judge?: Judge,
+    parts?: FoundParts,
+  ): Promise<Pick<UnitRecord, 'findings' | 'figures'>>
   /** Closes files of the plan until they are read again. */
   release(files: readonly number[]): void
   close(): Promise<void>
@@ -82,7 +87,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       const workshop = { reader: reader.inner, team, spare, ...scratch.of(analysis) }
       return analysisKindOf(analysis).computed(analysis, found, { step, tensor }, workshop)
     },
-    async run(analysis, index, judge) {
+    async run(analysis, index, judge, parts) {
       const recorded = (found: ReadonlyMap<string, Found<object>>) => {
         const steps = analysis.steps.map((step) => found.get(step)!.record as FoundRecord)
         const arrays = analysis.steps.flatMap((step, place) =>
@@ -94,6 +99,7 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       const workshop: Workshop = {
         ...open(),
         ...own.of(analysis),
+        ...(parts ? { parts } : {}),
         spare: spareFor(index),
         ...(judge ? { judge: (found) => judge(index, recorded(found)) } : {}),
         ...(setup.earlier ? { earlier: setup.earlier } : {}),

@@ -2,6 +2,8 @@
 import { digestedOf } from '../../expr/cost.js'
 import type { Need } from '../../plan/unitForms.js'
 import type { Unit } from '../../plan/units.js'
+import type { FoundParts } from '../../steps/analysis.js'
+import { analysisKindOf } from '../../steps/index.js'
 import { refuseInterrupted } from '../interrupted.js'
 import type { AnalysisRoom, Judge } from './analyses.js'
 import { digestInputs } from './digesting.js'
@@ -49,12 +51,32 @@ async function takenOver(engine: Engine, unit: Unit): Promise<boolean> {
 const indexOf = ({ id }: Unit): number => Number(id.split(' ')[1])
 
 async function doAnalysis(engine: Engine, unit: Unit, analyses: AnalysisRoom, judge?: Judge): Promise<void> {
-  const { plan, records, digests, progress } = engine
+  const { plan, records } = engine
   const index = indexOf(unit)
-  const { findings, figures } = await analyses.run(plan.analyses[index]!, index, judge)
+  const analysis = plan.analyses[index]!
+  const parts = analysisKindOf(analysis).inParts?.(analysis) ? await partsOf(engine, unit) : undefined
+  const { findings, figures } = await analyses.run(analysis, index, judge, parts)
   records.make(unit, { outputs: [], findings, figures })
+  // Write a long analysis to the journal before anything else begins.
+  await digestReads(engine, unit)
+}
+
+/** The parts of an analysis's findings. They are of the content that the unit reads, so that is digested first. */
+async function partsOf(engine: Engine, unit: Unit): Promise<FoundParts | undefined> {
+  const { digests, notePart, claims, records } = engine
+  if (!digests.enabled || !notePart) return undefined
+  await digestReads(engine, unit)
+  const part = (name: string) => ({ key: `${unit.key} ${name}`, inputs: records.inputsOf(unit), outputs: [] })
+  return {
+    find: (name) => claims.find(part(name))?.findings,
+    keep: (name, findings) => notePart({ ...part(name), findings, figures: NO_FIGURES }),
+  }
+}
+
+/** Digests what a unit reads. Inputs that tensors read anyway count as progress then. */
+async function digestReads(engine: Engine, unit: Unit): Promise<void> {
+  const { plan, digests, progress } = engine
   if (!digests.enabled) return
-  // Write a long analysis to the journal before anything else begins. Inputs that tensors read anyway count as progress then.
   const inPassing = new Set(
     plan.outputs.flatMap(({ tensors }) =>
       tensors.flatMap(({ expr }) => digestedOf(expr).map((read) => engine.units.stored.numberOf(read))),

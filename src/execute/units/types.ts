@@ -12,6 +12,7 @@ import type { Claims } from './claims.js'
 import type { InputDigests } from './inputDigests.js'
 import type { PartCost, RunProgress } from './progress.js'
 import type { RecordBook } from './recordBook.js'
+import type { UnitRecord } from './records.js'
 
 export interface Engine {
   readonly plan: Plan
@@ -23,6 +24,8 @@ export interface Engine {
   readonly records: RecordBook
   /** Records tiles of an output's tensor that is under way. Absent: nothing is recorded. */
   readonly noteTiles?: ((output: number, record: TileRecord) => void) | undefined
+  /** Records a part of the findings of an analysis that is under way. Absent: nothing is recorded. */
+  readonly notePart?: ((record: UnitRecord) => void) | undefined
   /** See `ExecuteOptions`. */
   readonly rangeBytes?: number | undefined
   /** The findings of analyses and scopes, for programs. */

@@ -30,7 +30,7 @@ export async function findRows(
       tensor,
       shared: Int32Array.from(analysis.shared.donor),
       made: Int32Array.from(made),
-      ...{ k, method: missing === 'nearest' ? nearestWeights! : 'omp' },
+      ...{ part: index, k, method: missing === 'nearest' ? nearestWeights! : 'omp' },
       tell: (text, share) => tell({ step, text: `${role}: ${text}`, fraction: (index + share) / parts.length }),
     })
     arrays[`${index}/atoms`] = found.atoms

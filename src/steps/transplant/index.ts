@@ -6,6 +6,7 @@ import type { AnalysisKind } from '../analysis.js'
 import type { StepKind, UsesRecord } from '../types.js'
 import { findRows, transplantCost } from './analyse.js'
 import { planTransplant } from './plan.js'
+import { PART } from './pursuit.js'
 import { grownTensor } from './rows.js'
 import type {
   Missing,
@@ -41,6 +42,7 @@ const analysis: AnalysisKind<TransplantAnalysis, TransplantRecord> = {
       ...(runs.length > 0 ? [{ text: `needs at least ${formatSize(bytes)} of memory` }] : []),
     ],
   }),
+  inParts: ({ missing, made }) => missing === 'omp' && made.length > PART,
   run: findRows,
   computed: grownTensor,
 }

@@ -15,12 +15,14 @@ import {
 import { sharedFloats } from '../../rebasin/team/team.js'
 import { dtypeOf } from '../../views/shape.js'
 import { isDecoded } from '../../views/stored.js'
-import type { Workshop } from '../analysis.js'
+import type { FoundArrays, Workshop } from '../analysis.js'
 import type { ReadRows } from '../shared/rowReader.js'
 import type { Approximated, Wanted } from './wanted.js'
 
 /** Rows that are read at once. Two such batches are under way: one is read while threads work on the other one. */
 const BATCH = 512
+/** What is found of so many rows is kept together. */
+export const PART = BATCH
 /** Tiles of cosines until progress is told again. */
 const TILES = 32
 /** Threads whose memory is counted beyond what each thread has anyway. */
@@ -70,41 +72,67 @@ function inTurns(): {
 export async function pursue(workshop: Workshop, wanted: Wanted, read: ReadRows): Promise<Approximated> {
   const { tensor, shared, made, tell } = wanted
   const [, width] = tensor.shape as [number, number]
-  const { team } = workshop
+  const { team, parts } = workshop
   const count = shared.length
   const k = Math.min(wanted.k, count, width)
-  const [pairs, others] = [count / 2, made.length]
-  const share = (part: number): number => part / Math.max(1, pairs + others)
-  tell('reading rows', 0)
-  const { dictionary, integers } = await dictionaryOf(workshop, wanted, width, read)
-  const cosines = await cosinesOf(workshop, dictionary, integers, (done) =>
-    tell('products of shared rows', share(done * pairs)),
-  )
   const results: Approximated = {
     atoms: sharedInts(made.length * k),
     weights: doubles(made.length * k),
     residuals: doubles(made.length),
   }
+  const batches = batchesOf(results, made.length, k, wanted.part)
+  const left = batches.filter(({ name, ...own }) => !takeOver(own, parts?.find(name)))
+  if (left.length === 0) return results
+  const [pairs, others] = [count / 2, left.length * BATCH]
+  const share = (work: number): number => work / Math.max(1, pairs + others)
+  tell('reading rows', 0)
+  const { dictionary, integers } = await dictionaryOf(workshop, wanted, width, read)
+  const cosines = await cosinesOf(workshop, dictionary, integers, (done) =>
+    tell('products of shared rows', share(done * pairs)),
+  )
   const room = [0, 1].map(() => sharedFloats(Math.min(BATCH, made.length) * width))
   const turns = inTurns()
-  for (let from = 0; from < made.length; from += BATCH)
+  for (const [done, { name, from, ...own }] of left.entries())
     await turns.turn(async (place) => {
-      const tokens = Math.min(BATCH, made.length - from)
+      const tokens = own.residuals.length
       const targets = room[place]!.subarray(0, tokens * width)
       await read(made.subarray(from, from + tokens), targets)
       return async () => {
         await team.pursue({
           ...{ method: 'omp', dictionary, integers, cosines, targets, tokens, k, next: sharedInts(1) },
-          atoms: results.atoms.subarray(from * k, (from + tokens) * k),
-          weights: results.weights.subarray(from * k, (from + tokens) * k),
-          residuals: results.residuals.subarray(from, from + tokens),
+          ...own,
         })
+        parts?.keep(name, { ...own })
         await team.pause()
-        tell('rows of missing tokens', share(pairs + from + tokens))
+        tell('rows of missing tokens', share(pairs + (done + 1) * BATCH))
       }
     })
   await turns.end()
   return results
+}
+
+/** The results of some rows that follow one another. */
+interface Batch extends Approximated {
+  readonly name: string
+  readonly from: number
+}
+
+const batchesOf = ({ atoms, weights, residuals }: Approximated, count: number, k: number, part: number): Batch[] =>
+  Array.from({ length: Math.ceil(count / BATCH) }, (_, batch) => {
+    const [from, to] = [batch * BATCH, Math.min(count, (batch + 1) * BATCH)]
+    return {
+      ...{ name: `${part}/${from}`, from, residuals: residuals.subarray(from, to) },
+      ...{ atoms: atoms.subarray(from * k, to * k), weights: weights.subarray(from * k, to * k) },
+    }
+  })
+
+/** Takes over what an earlier run found. False if there is nothing. */
+function takeOver({ atoms, weights, residuals }: Approximated, found: FoundArrays | undefined): boolean {
+  const own = { atoms, weights, residuals }
+  const names = ['atoms', 'weights', 'residuals'] as const
+  if (!names.every((name) => found?.[name]?.length === own[name].length)) return false
+  for (const name of names) own[name].set(found![name]!)
+  return true
 }
 
 const doubles = (length: number): Float64Array => new Float64Array(new SharedArrayBuffer(8 * length))

@@ -9,6 +9,8 @@ export interface Wanted {
   /** Rows to approximate. */
   readonly made: Int32Array
   readonly k: number
+  /** Tells it apart from others of the same analysis. */
+  readonly part: number
   readonly method: PursuitMethod
   readonly tell: (text: string, share: number) => void
 }
