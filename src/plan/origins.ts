@@ -54,10 +54,13 @@ export const donorsOf = ({ steps }: Pick<Recipe, 'steps'>): string[] =>
   steps.flatMap((step) => kindOf(step).donor?.(step) ?? [])
 
 /** The models whose tokenizers cut texts of steps into tokens. */
-export const cutBy = (recipe: Pick<Recipe, 'steps'>): string[] =>
+export const cutBy = (recipe: Pick<Recipe, 'models' | 'steps'>): string[] =>
   recipe.steps.flatMap((step) => {
     const model = kindOf(step).cuts?.(step)
-    return model === undefined ? [] : [originOf(recipe, model)]
+    if (model === undefined) return []
+    const origin = originOf(recipe, model)
+    const lora = recipe.models.get(origin)?.lora
+    return lora === undefined ? [origin] : [origin, lora]
   })
 
 /** Models whose tensor names the results keep, and donors of vocabularies. All other models are read under the base's names. */

@@ -1,6 +1,7 @@
 import type { Checkpoint } from '../checkpoints/types.js'
 import { deepFreeze } from '../core/collections/freeze.js'
 import { type Diagnostic, hasErrors } from '../core/diagnostics.js'
+import type { Value } from '../expr/values.js'
 import { faults as newFaults } from '../language/faults.js'
 import type { Recipe } from '../recipe/types.js'
 import { checkStatisticsFiles } from '../steps/merge/statistics.js'
@@ -16,6 +17,7 @@ import type { Twins } from './models/tied.js'
 import { mergedModels, originOf } from './origins.js'
 import { planChecks } from './outputs/checks.js'
 import { type OutputContext, planOutputs } from './outputs/output.js'
+import { ownHead } from './outputs/ownHead.js'
 import { refuseSelections } from './selections.js'
 import { planSteps } from './steps.js'
 import { warnOfOtherTokens } from './tokens/otherTokens.js'
@@ -68,7 +70,12 @@ export function planRecipe(
   const template = chatTemplate(recipe, merged, files, faults)
   if (refuseLargePlans(recipe, (name) => values.get(originOf(recipe, name))?.tensors.size ?? 0, faults)) return failed()
   const configOf = (name: string) => checkpoints.get(name)?.config
-  const planned = planSteps(recipe, values, { adapters, wrong, rankOf, tokenizers }, configOf, { twins, split }, faults)
+  const known = {
+    ...{ adapters, wrong, rankOf, tokenizers },
+    ownHead: (tensors: Value['tensors']) => ownHead(tensors, { recipe, checkpoints, modelOf }),
+    tokenizerOf: (origin: string) => amendments.get(origin)?.tokenizer ?? origin,
+  }
+  const planned = planSteps(recipe, values, known, configOf, { twins, split }, faults)
   const context: OutputContext = {
     recipe,
     checkpoints,

@@ -27,7 +27,11 @@ export interface PlannedSteps {
 export function planSteps(
   recipe: Recipe,
   values: Map<string, Value>,
-  { adapters, wrong, ...given }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf' | 'tokenizers'>,
+  {
+    adapters,
+    wrong,
+    ...given
+  }: ReturnType<typeof adaptersAmong> & Pick<PlanContext, 'rankOf' | 'tokenizers' | 'tokenizerOf' | 'ownHead'>,
   configOf: (model: string) => Config | undefined,
   complete: Parameters<typeof tiedValues>[4],
   faults: Faults,

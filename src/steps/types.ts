@@ -249,6 +249,10 @@ export interface PlanContext {
   readonly analyses: AnalysisCommon[]
   /** Of models whose vocabulary a step needs, or whose tokenizer cuts its texts. */
   readonly tokenizers: Tokenizers
+  /** The model whose tokenizer a model has: an adapter that added tokens can have one. */
+  readonly tokenizerOf: (model: string) => string
+  /** The name of the head if it is computed in another way than the embedding, so that it is no longer tied. */
+  readonly ownHead: (tensors: Value['tensors']) => string | undefined
   readonly faults: Faults
 }
 

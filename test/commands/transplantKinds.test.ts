@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Fault, plan, run } from '../../src/index.js'
-import { inFolder, type RawTensor } from '../support/files.js'
+import { f32Of, inFolder, type RawTensor } from '../support/files.js'
 import { type Files, jsonOf, matrix, valuesOf, weights, writeFolder } from './families.js'
 
 /** Whole tokens, with marks of words as SentencePiece has them. */
@@ -185,6 +185,84 @@ test('without generation_config.json, the configuration has the ids that generat
       'generation_config.json': { eos_token_id: [1, 3] },
     }
     assert.equal((await planned(folder, { donor })).textOf('config.json').eos_token_id, [1, 3])
+  }))
+
+test('tokens that an adapter added are those of its own tokenizer', () =>
+  inFolder(async (folder) => {
+    const rows = matrix(20, 8, 3)
+    const added = [...BASE, 'w', 'x']
+    const config = { tie_word_embeddings: false }
+    write(folder, { config, tensors: { 'model.layers.0.self_attn.q_proj.weight': matrix(2, 3, 3) } })
+    writeFolder(path.join(folder, 'lora'), {
+      'adapter_model.safetensors': weights({
+        'base_model.model.model.embed_tokens.weight': rows,
+        'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight': matrix(3, 1, 3),
+        'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight': matrix(4, 3, 1),
+      }),
+      'adapter_config.json': {
+        ...{ peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['q_proj'], modules_to_save: ['embed_tokens'] },
+        ...{ task_type: 'CAUSAL_LM', bias: 'none' },
+      },
+      'tokenizer.json': tokenizer(added),
+      'tokenizer_config.json': ROLES,
+    })
+    const file = path.join(folder, 'r.yaml')
+    writeFileSync(
+      file,
+      'terge: 1\nmodels:\n  base: {path: ./base, lora: ./lora}\n  donor: ./donor\ntokenizer: {source: donor, missing: zero}\noutput: {path: out, from: base}\n',
+    )
+    const prepared = await plan(file)
+    await run(prepared, { threads: 1, sync: false })
+    const out = path.join(folder, 'out', 'model.safetensors')
+    const [own, made] = [f32Of(rows), valuesOf(out, 'model.embed_tokens.weight')]
+    // The adapter's token x is one of the donor's.
+    for (const [at, token] of DONOR.entries()) {
+      const row = token === 'x' ? added.indexOf('x') : SAME[at]!
+      assert.equal([...made.subarray(3 * at, 3 * at + 3)], [...own.subarray(3 * row, 3 * row + 3)], token)
+    }
+  }))
+
+test('a head that an adapter set apart keeps its rows, though the model ties it', () =>
+  inFolder(async (folder) => {
+    const tensors = { 'model.layers.0.self_attn.q_proj.weight': matrix(2, 3, 3) }
+    write(folder, { config: { tie_word_embeddings: true }, tensors })
+    const rows = matrix(20, 7, 3)
+    writeFolder(path.join(folder, 'lora'), {
+      'adapter_model.safetensors': weights({
+        'base_model.model.model.embed_tokens.weight': rows,
+        'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight': matrix(3, 1, 3),
+        'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight': matrix(4, 3, 1),
+      }),
+      'adapter_config.json': {
+        ...{ peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['q_proj'], modules_to_save: ['embed_tokens'] },
+        ...{ task_type: 'CAUSAL_LM', bias: 'none' },
+      },
+    })
+    const file = path.join(folder, 'r.yaml')
+    writeFileSync(
+      file,
+      'terge: 1\nmodels:\n  base: {path: ./base, lora: ./lora}\n  donor: ./donor\ntokenizer: {source: donor, missing: zero}\noutput: {path: out, from: base}\n',
+    )
+    await run(await plan(file), { threads: 1, sync: false })
+    const out = path.join(folder, 'out', 'model.safetensors')
+    const own = valuesOf(path.join(folder, 'base', 'model.safetensors'), 'model.embed_tokens.weight')
+    const [embedding, head] = ['model.embed_tokens.weight', 'lm_head.weight'].map((name) => valuesOf(out, name))
+    for (const [at, row] of SAME.entries()) {
+      const part = (values: Float32Array, row: number) => [...values.subarray(3 * row, 3 * row + 3)]
+      assert.equal(part(embedding!, at), row < 0 ? [0, 0, 0] : part(f32Of(rows), row))
+      assert.equal(part(head!, at), row < 0 ? [0, 0, 0] : part(own, row))
+    }
+    assert.is(jsonOf(path.join(folder, 'out'), 'config.json').tie_word_embeddings, false)
+  }))
+
+test('a tied head that is stored as well stays tied, whatever the donor has', () =>
+  inFolder(async (folder) => {
+    const given = { tensors: { 'lm_head.weight': matrix(1, 7, 3) }, config: { tie_word_embeddings: true } }
+    const { prepared, textOf } = await planned(folder, given, 'omp, k: 1')
+    assert.is.not(textOf('config.json').tie_word_embeddings, false)
+    await run(prepared, { threads: 1, sync: false })
+    const out = path.join(folder, 'out', 'model.safetensors')
+    assert.equal(valuesOf(out, 'lm_head.weight'), valuesOf(out, 'model.embed_tokens.weight'))
   }))
 
 test('models that count positions from the padding token need the same id for it', () =>

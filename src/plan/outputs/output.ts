@@ -8,22 +8,19 @@ import { changeJson } from '../../core/json/edit.js'
 import { quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
 import { encodingOf, isFloat, isWritable } from '../../encodings/index.js'
-import { leavesOf, plainOf } from '../../expr/cost.js'
-import type { Expr } from '../../expr/types.js'
+import { plainOf } from '../../expr/cost.js'
 import { type Value, type ValueTensor, withNetwork } from '../../expr/values.js'
-import { inputsOf, sameMaking } from '../../expr/walk.js'
 import { addressBelow, outputAddress } from '../../language/addresses.js'
 import type { Faults } from '../../language/faults.js'
 import type { Evaluate } from '../../language/types.js'
 import type { Quantizer } from '../../methods/quantize.js'
 import { isShared } from '../../networks/heads.js'
 import { mayBePacked, packedOf } from '../../networks/packed.js'
-import { EMBEDDING, headOf, nearestTo, tiesHead } from '../../networks/tied.js'
+import { tiesHead } from '../../networks/tied.js'
 import { QUANTIZATION_FILES, withoutQuantization } from '../../quantization/settings.js'
 import type { OutputSpec, Recipe } from '../../recipe/types.js'
 import type { AdapterConfig } from '../../steps/extract/config.js'
 import type { Way } from '../../steps/types.js'
-import { mainStored } from '../../views/stored.js'
 import { ownAdapter } from '../adapter/among.js'
 import type { PlannedSteps } from '../steps.js'
 import { type Lexicon, lexiconOf } from '../tokens/lexicon.js'
@@ -34,6 +31,7 @@ import { inAdapterFormat, warnOfOneFile } from './adapterFormat.js'
 import { type Amendments, amended } from './amend.js'
 import { asStored, droppedText } from './asStored.js'
 import { DTYPE_KEYS, untie, withDtype } from './configEdits.js'
+import { ownHead } from './ownHead.js'
 import { exportedPermutations } from './permutations.js'
 import { planTensor } from './planTensor.js'
 import {
@@ -325,31 +323,6 @@ function configText(
   const unquantized = plain ? withoutQuantization(changed) : changed
   const text = changeJson(written!, config, typeof form === 'object' ? withQuantizer(unquantized, form) : unquantized)
   return text ?? (newConfig ? written : undefined)
-}
-
-/** The name of the head if it is computed in another way than the embedding, so that it is no longer tied. */
-function ownHead(tensors: Value['tensors'], { checkpoints, modelOf }: OutputContext): string | undefined {
-  const name = headOf([...tensors])
-  const embeddings = [...tensors].filter(([name]) => EMBEDDING.test(name))
-  const embedding = name === undefined ? undefined : nearestTo(name, embeddings)?.[1].expr
-  if (name === undefined || !embedding) return undefined
-  const head = tensors.get(name)!.expr
-  const ofAdapter = (file: number): boolean => checkpoints.get(modelOf(file))?.adapter !== undefined
-  // In a model with tied weights, every name refers to the same tensor. Adapters store each separately.
-  const making = (part: Expr): string => {
-    const inputs = new Set<unknown>(inputsOf(part))
-    return JSON.stringify(part, (key, value) => {
-      if (inputs.has(value) || key === 'scopeIndex') return undefined
-      return value?.kind === 'stored' && !ofAdapter(value.file)
-        ? { ...value, file: modelOf(value.file), tensor: undefined, offset: undefined }
-        : value
-    })
-  }
-  const tied = leavesOf(head).every(({ view }) => {
-    const { file } = mainStored(view)
-    return ofAdapter(file) || tiesHead(checkpoints.get(modelOf(file))?.config, name)
-  })
-  return !tied || !sameMaking(head, embedding, making) ? name : undefined
 }
 
 /**

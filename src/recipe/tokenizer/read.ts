@@ -1,6 +1,7 @@
 import { didYouMean, quote } from '../../core/suggest.js'
 import { booleanOf, type Cursor, entriesOf, get, isMapping, numberOf, textOf } from '../../language/cursor.js'
 import type { Report } from '../../language/report.js'
+import type { Path } from '../../language/types.js'
 import { DEFAULT_K, MISSING, NEAREST_WEIGHTS, SUBWORD_WEIGHTS } from '../../steps/transplant/settings.js'
 import type { Missing, TransplantSettings } from '../../steps/transplant/types.js'
 import type { TokenChoice, TokenizerChoice } from '../types.js'
@@ -27,7 +28,10 @@ export function readTokenizerChoice(
     report.error('unknown-model', `there is no model ${quote(name)}`, cursor.path, { hint })
     return undefined
   }
-  const source = known(isMapping(at) ? get(at, 'source') : at, ['base', 'union'])
+  const own = isMapping(at) ? get(at, 'source') : at
+  // With `missing`, the source is a model; the keywords have an error of their own.
+  const words = get(at, 'missing') && !isKeyword(textOf(own)) ? [] : ['base', 'union']
+  const source = known(own, words)
   const tokens = new Map<string, TokenChoice>()
   for (const [token, choice] of entriesOf(get(at, 'tokens'))) {
     const from = isMapping(choice) ? get(choice, 'source') : choice
@@ -39,6 +43,10 @@ export function readTokenizerChoice(
   const transplant = readTransplant(at, source, padTo, report)
   return { source: source ?? 'base', tokens, padTo, ...(transplant ? { transplant } : {}), at: at.path }
 }
+
+/** A source that is not a model's name. */
+const isKeyword = (source: string | undefined): boolean => source === 'base' || source === 'union'
+const sourceAt = (at: Cursor): Path => (get(at, 'source') ?? at).path
 
 /** The settings for tokens that the results lack. Errors: `missing-key`, `bad-value`, `contradiction`. */
 function readTransplant(
@@ -56,9 +64,8 @@ function readTransplant(
     report.error('contradiction', message, own.path, { part: 'key', hint })
   }
   if (missing === undefined) return undefined
-  if (source === 'base' || source === 'union')
-    report.error('bad-value', `missing needs another model's vocabulary, and the source is ${source}`, at.path, {
-      part: 'key',
+  if (isKeyword(source))
+    report.error('bad-value', `missing needs another model's vocabulary, and the source is ${source}`, sourceAt(at), {
       hint: 'write source: NAME, the model whose vocabulary the result gets, or remove missing',
     })
   const tokens = get(at, 'tokens')

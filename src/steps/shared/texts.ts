@@ -23,13 +23,13 @@ export function cutTexts(
  * step: `bad-tokenizer`.
  */
 export function withEncoder<T>(
-  { recipe, values, tokenizers, faults }: PlanContext,
+  { recipe, values, tokenizers, tokenizerOf, faults }: PlanContext,
   { at }: StepCommon,
   model: string,
   make: (encoder: Encoder | undefined) => T,
 ): T | undefined {
   try {
-    return make(tokenizers.encoder(values.get(model)!.origin))
+    return make(tokenizers.encoder(tokenizerOf(values.get(model)!.origin)))
   } catch (error) {
     if (!(error instanceof Fault)) throw error
     for (const { code, message, hint } of error.diagnostics)

@@ -19,6 +19,8 @@ export interface Side {
 export interface Tokens extends Side, TokenRows {
   readonly value: Value
   readonly config: Config | undefined
+  /** The head, if it is computed in another way than the embedding. */
+  readonly head: string | undefined
 }
 
 export interface Matched {

@@ -12,7 +12,7 @@ import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext } from '../types.js'
 import { matchTokens, type Tokens } from './match.js'
 import { piecesOf } from './pieces.js'
-import { refuseRows, refusesRows, reportMatches, warnOfOthers } from './report.js'
+import { refuseRows, refusesRows, reportMatches, warnOfOthers, warnOfSame } from './report.js'
 import type { DonorRows, GrownTensor, Role, TransplantAnalysis, TransplantStep } from './types.js'
 
 export function planTransplant(step: TransplantStep, context: PlanContext): Value | undefined {
@@ -24,6 +24,7 @@ export function planTransplant(step: TransplantStep, context: PlanContext): Valu
   const approximates = step.missing === 'omp' || step.missing === 'nearest'
   const matched = matchTokens(own, given, step.padTo, approximates)
   const { shared, made, rows, runs } = matched
+  if (own.name === given.name) warnOfSame(context, step, own)
   reportMatches(step, context, matched, given)
   warnOfOthers(step, context, own)
   const needsDonor = approximates && made.length > 0
@@ -64,7 +65,7 @@ export function planTransplant(step: TransplantStep, context: PlanContext): Valu
 
 /** Errors: `no-tokenizer`, `bad-tokenizer`, `no-token-rows`, `tensor-mismatch`. */
 function sideOf(step: TransplantStep, context: PlanContext, value: Value): Tokens | undefined {
-  const { recipe, tokenizers, configOf, faults } = context
+  const { recipe, tokenizers, tokenizerOf, configOf, ownHead, faults } = context
   const place = recipe.placeOf(step.at)
   const { origin, name } = value
   const config = configOf(origin)
@@ -81,8 +82,10 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
     return undefined
   }
   try {
-    const tokenizer = tokenizers.of(origin)
-    if (tokenizer) return { ...found, name: origin, value, config, special: tokenizers.special(origin), tokenizer }
+    const source = tokenizerOf(origin)
+    const tokenizer = tokenizers.of(source)
+    const own = { name: origin, value, config, head: ownHead(value.tensors) }
+    if (tokenizer) return { ...found, ...own, special: tokenizers.special(source), tokenizer }
     const hint = 'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder'
     faults.error('no-tokenizer', `the model ${quote(origin)} has no tokenizer`, place, hint)
     return undefined
@@ -94,7 +97,8 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
 }
 
 /** Whether a stored head is only a copy of the embedding. Without a word of the configuration, it may have rows of its own. */
-const isTied = ({ config }: Tokens, name: string): boolean => HEAD.test(name) && saysTied(config, name)
+const isTied = ({ config, head }: Tokens, name: string): boolean =>
+  HEAD.test(name) && name !== head && saysTied(config, name)
 
 /** Whether a model has a head with rows of its own. */
 const hasOwnHead = (own: Tokens): boolean => [...own.tensors].some((name) => HEAD.test(name) && !isTied(own, name))

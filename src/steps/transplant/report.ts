@@ -18,6 +18,12 @@ export function refuseRows(
   faults.error('no-token-rows', message, recipe.placeOf(at), hint)
 }
 
+/** Warning: `unused-key`. */
+export function warnOfSame({ recipe, faults }: PlanContext, step: TransplantStep, { value }: Tokens): void {
+  const message = `tokenizer has no effect on ${value.name}: it has the vocabulary of ${step.donor}`
+  faults.warn('unused-key', message, recipe.placeOf(step.at, 'key'), 'name another model as source, or remove the key')
+}
+
 /** Whether rows of the model, or of the donor, do not belong to tokens in a way that is known. Errors: `no-token-rows`, `bad-tokenizer`. */
 export function refusesRows(step: TransplantStep, context: PlanContext, own: Tokens, given: Tokens): boolean {
   const shapeOf = ({ value }: Tokens, name: string): string => `${name} [${value.tensors.get(name)!.shape.join(', ')}]`
