@@ -11,7 +11,7 @@ import { kindsOfAnalyses } from '../plan/analysisCost.js'
 import type { Plan, PlanTensor } from '../plan/types.js'
 import type { Recipe } from '../recipe/types.js'
 import { analysisKindOf, kindOf } from '../steps/index.js'
-import { formatOf, lastFinding, mainStored, withoutLastFinding } from '../views/stored.js'
+import { formatOf, lastFinding, mainStored, partsByModel, withoutLastFinding } from '../views/stored.js'
 import type { LineageMerge, LineagePart, LineageSource, LineageTensor } from './types.js'
 
 /** The plan, the recipe and findings that descriptions are made from. */
@@ -174,22 +174,11 @@ function copy(at: Making, expr: Expr, tensor: string): LineageMerge {
   return { method: 'copy', parameters: {}, sources: [source(at, owner(at, expr), expr, tensor, null)] }
 }
 
-/** The parts of a tensor that are read from several models, one after the other: each stored tensor once. */
-function partsIn(at: Making, expr: Expr): readonly Expr[] {
-  if (expr.kind !== 'read') return [expr]
-  let { view } = expr
-  while (view.kind === 'reshape') view = view.of
-  if (view.kind !== 'concat') return [expr]
-  const found = new Map<string, readonly [owner: string, part: ReadExpr]>()
-  for (const part of view.parts) {
-    const read: ReadExpr = { kind: 'read', view: part }
-    const { file, tensor } = mainStored(part)
-    const key = `${file}\0${tensor}`
-    if (!found.has(key)) found.set(key, [owner(at, read), read])
-  }
-  const parts = [...found.values()]
-  return new Set(parts.map(([owner]) => owner)).size > 1 ? parts.map(([, part]) => part) : [expr]
-}
+/** The parts of a tensor that is read from several models. */
+const partsIn = ({ plan }: Making, expr: Expr): readonly Expr[] =>
+  expr.kind === 'read'
+    ? partsByModel(expr.view, (file) => plan.files[file]!.model).map((view): ReadExpr => ({ kind: 'read', view }))
+    : [expr]
 
 /** A weight as an adapter changes it. */
 const adapted = (at: Making, expr: MergeExpr, tensor: string): LineageMerge => ({

@@ -62,6 +62,25 @@ export function mainStored(view: View): StoredView {
   return view.kind === 'stored' ? view : mainStored(partsOfView(view)[0]!)
 }
 
+/**
+ * The parts of a view that lie one after the other and belong to several models, each stored tensor once. Otherwise the view
+ * itself. `modelOf`: the model of a file.
+ */
+export function partsByModel(view: View, modelOf: (file: number) => unknown): readonly View[] {
+  let whole = view
+  while (whole.kind === 'reshape') whole = whole.of
+  if (whole.kind !== 'concat') return [view]
+  const parts = new Map<string, View>()
+  const models = new Set<unknown>()
+  for (const part of whole.parts) {
+    const { file, tensor } = mainStored(part)
+    models.add(modelOf(file))
+    const key = `${file}\0${tensor}`
+    if (!parts.has(key)) parts.set(key, part)
+  }
+  return models.size > 1 ? [...parts.values()] : [view]
+}
+
 /** Whether a view is a contiguous stored tensor, whose bytes can be digested while they are read. */
 export const isPlain = (view: View): view is StoredView => view.kind === 'stored' && !view.strides
 

@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { type Lineage, plan, run, stepLine, stepNotes, validate } from '../../src/index.js'
+import { type Lineage, plan, planGraph, run, stepLine, stepNotes, validate } from '../../src/index.js'
 import { bf16, f32, f32Of, inFolder, numbers, type RawTensor, random, writeModel } from '../support/files.js'
 
 const [HIDDEN, WIDTH, LAYERS] = [4, 6, 2]
@@ -206,7 +206,13 @@ test('a lineage names all models of a router, and says how one is made', () =>
       ...{ terge: 1, models: { base, a }, output: path.join(folder, 'mix'), seed: 7 },
       steps: { x: { moe: { base: 'base', experts, layout: 'fused' } } },
     }
-    const { outputs } = await run(await plan(recipe), { sync: false })
+    const prepared = await plan(recipe)
+    const { edges } = planGraph(prepared.plan)
+    assert.equal(
+      edges.map(({ from, to, label }) => `${from} ${to} ${label}`),
+      ['n0 n2 copied 15, noise 4, computed 2', 'n1 n2 noise 4', 'n2 n3 21 tensors'],
+    )
+    const { outputs } = await run(prepared, { sync: false })
     const made = outputs[0]!.lineage
     const router = made.tensors['model.layers.0.mlp.gate.weight']!
     assert.is(router.method, 'moe')

@@ -3,9 +3,10 @@ import { counted } from '../../core/words.js'
 import type { ComputedExpr, ConstantExpr, CoreExpr, Expr, FactorExpr, ReadExpr } from '../../expr/types.js'
 import { inputsOf } from '../../expr/walk.js'
 import { isAdapted } from '../../methods/adapted.js'
+import { isNoise } from '../../methods/noise.js'
 import { kindsOfAnalyses } from '../../plan/analysisCost.js'
 import type { Plan, PlanTensor } from '../../plan/types.js'
-import { lastFinding, mainStored } from '../../views/stored.js'
+import { lastFinding, mainStored, partsByModel } from '../../views/stored.js'
 
 /** The plan as a graph: models, steps and outputs, and what flows between them. */
 export interface PlanGraph {
@@ -85,7 +86,10 @@ function originsOf(plan: Plan) {
   /** The model or step that `expr` comes from. */
   const origin = (expr: Expr): string | undefined =>
     expr.kind === 'read' ? readBy(expr) : expr.kind === 'lora' ? readBy(expr.base ?? expr.right.read) : expr.step
-  return { modelOf, readBy, origin }
+  /** A tensor that is read from several models: its parts. */
+  const readsIn = ({ view }: ReadExpr): readonly ReadExpr[] =>
+    partsByModel(view, (file) => plan.files[file]?.model).map((part) => ({ kind: 'read', view: part }))
+  return { modelOf, readBy, origin, readsIn }
 }
 
 /** Adds the edges of one tensor: from every model and step that it is made of, up to `holder`. */
@@ -102,7 +106,7 @@ function addFlows(
   ])
   const flow = (from: string, to: string, what: string): void =>
     addFlow(edges, ids.get(from), ids.get(to), what, tensor)
-  const { modelOf, readBy, origin } = originsOf(plan)
+  const { modelOf, readBy, origin, readsIn } = originsOf(plan)
   /** Steps can share expressions: each one is visited once per model or step that has it. */
   const walked = new Map<Expr, Set<string>>()
 
@@ -111,9 +115,10 @@ function addFlows(
     walked.set(expr, holders)
     if (holders.has(holder)) return
     holders.add(holder)
+    const noised = expr.kind === 'merge' && isNoise(expr.method)
     switch (expr.kind) {
       case 'read':
-        walkRead(expr, holder)
+        for (const part of readsIn(expr)) walkRead(part, holder)
         return
       case 'crop':
         walk(expr.merge, holder)
@@ -134,11 +139,12 @@ function addFlows(
         return
       case 'merge':
         for (const [i, input] of expr.inputs.entries()) {
-          const name = expr.models[i]
+          const name = noised ? undefined : expr.models[i]
           if (name === undefined) continue
           flow(name, holder, isAdapted(expr.method) ? 'lora' : expr.method)
           walk(input, name)
         }
+        if (noised) walkInputs(expr.inputs, expr.step, holder, expr.method)
         if (expr.base && isAdapted(expr.method)) walk(expr.base, holder)
         else if (expr.base) walkBase(expr.base, holder)
     }
@@ -156,7 +162,7 @@ function addFlows(
     walk(base, from)
   }
   function walkInputs(inputs: readonly Expr[], step: string, holder: string, how: string): void {
-    for (const input of inputs) {
+    for (const input of inputs.flatMap((one): readonly Expr[] => (one.kind === 'read' ? readsIn(one) : [one]))) {
       const from = origin(input)
       if (from === undefined) continue
       flow(from, step, how)

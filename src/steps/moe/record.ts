@@ -42,7 +42,7 @@ export function mixSaid(
     ...(random ? { seed } : {}),
     experts: [...experts.map(recorded), ...(shared ? [recordedShared(shared)] : [])],
     experts_per_token: perToken,
-    notes,
+    ...(notes.length > 0 ? { notes } : {}),
   }
 }
 

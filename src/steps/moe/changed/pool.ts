@@ -63,6 +63,7 @@ export function planPool(
     context.analyses.push({ kind: 'moe', steps: [step.name], joins: joins.list } as MoeAnalysis)
   const counts = COUNTS.filter((key) => config[key] !== undefined)
   const perToken = step.perToken?.count ?? config.num_experts_per_tok
+  const notes = notesOf(all)
   return {
     value: {
       ...made(step.name, tensors, value),
@@ -77,7 +78,7 @@ export function planPool(
       ...{ models: [...new Set(step.models)], form: step.form, layout: step.layout, architecture: architecture.name },
       pooled: all.map(({ name, mixture }) => ({ model: name, experts: mixture.count })),
       ...(typeof perToken === 'number' ? { experts_per_token: perToken } : {}),
-      notes: notesOf(all),
+      ...(notes.length > 0 ? { notes } : {}),
     },
   }
 }
