@@ -139,7 +139,7 @@ export async function doBatch(
 async function withOutputs(
   plan: Plan,
   bindings: Bindings,
-  { finished = () => false, force, resume, keeps = () => resume, sync, signal, before, staged }: ExecuteOptions,
+  { finished = () => false, force, resume, keeps = () => resume, sync, signal, before, staged, listen }: ExecuteOptions,
   work: (claimed: readonly ClaimedOutput[], settled: (output: number) => void) => Promise<void>,
 ): Promise<void> {
   const claimed = new Map<number, Staging>()
@@ -148,18 +148,16 @@ async function withOutputs(
     const existing: Diagnostic[] = []
     for (const [index, { layout: kind }] of plan.outputs.entries()) {
       if (finished(index)) continue
+      const output = bindings.outputs[index]!
       try {
-        claimed.set(
-          index,
-          await openStaging(bindings.outputs[index]!, {
-            kind,
-            force,
-            resume,
-            irreplaceable,
-            sync,
-            from: staged?.(index),
-          }),
-        )
+        const from = staged?.(index)
+        const staging = await openStaging(output, { kind, force, resume, irreplaceable, sync, from })
+        claimed.set(index, staging)
+        if (staging.dropped)
+          listen({
+            kind: 'notice',
+            message: `removed what an interrupted run had done for ${output}: without --resume, a run starts again`,
+          })
       } catch (error) {
         // Name all of them at once.
         if (!(error instanceof Fault) || error.diagnostics.some(({ code }) => code !== 'output-exists')) throw error

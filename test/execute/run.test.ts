@@ -150,6 +150,27 @@ test('a run with little memory uses fewer threads and says so, or fails', async 
   })
 })
 
+test('a run without resume says that it removed the work of an interrupted one', () =>
+  inFolder(async (folder) => {
+    const file = prepareFolder(folder)
+    const stop = new AbortController()
+    const notices: string[] = []
+    const listen = (event: RunEvent) => event.kind === 'notice' && notices.push(event.message)
+    const stopped = await run(await plan(file), {
+      ...{ sync: false, threads: 1, resume: true, signal: stop.signal },
+      listen: (event) => event.kind === 'progress' && event.tensors > 0 && stop.abort(),
+    }).catch((error: unknown) => error)
+    assert.ok(stopped instanceof Fault && stopped.exit === 130)
+    await run(await plan(file), { sync: false, threads: 1, listen })
+    assert.is(notices.length, 1)
+    assert.match(
+      notices[0]!,
+      /^removed what an interrupted run had done for .*out: without --resume, a run starts again$/,
+    )
+    await run(await plan(file), { sync: false, threads: 1, force: true, listen })
+    assert.is(notices.length, 1)
+  }))
+
 test('resume checks finished tensors, makes the others, and gives the same bytes', async () => {
   const expected = await inFolder(async (folder) => {
     await runIn(folder)

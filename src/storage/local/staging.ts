@@ -71,6 +71,8 @@ export interface Staging extends Place {
   readonly step: Step
   /** Whether unfinished work of an earlier run was kept. */
   readonly resumed: boolean
+  /** Whether it was removed instead. */
+  readonly dropped?: boolean
   /** Whether other processes write the same files. */
   readonly shared?: boolean
   /** The topmost folder that was made for the output. */
@@ -94,12 +96,13 @@ export async function openStaging(output: string, options: StagingOptions): Prom
       if (await recover(place, step)) await tidy(place, step)
       const existing = await refuseExisting(staging, 2)
       // Not earlier: a run that is refused must not remove unfinished work that can be resumed.
+      const dropped = !resume && (await exists(place.journal))
       if (!resume) await tidy(place, step)
       const files = from ?? place.files
       if (from !== undefined) await bringBack(place.files, from)
       const resumed = await exists(files)
       await mkdir(files, { recursive: true })
-      return { ...staging, files, existing, resumed }
+      return { ...staging, files, existing, resumed, dropped }
     })
   } catch (error) {
     // After an error for the user, clean up. After an unexpected error, the next run checks the folder.
