@@ -26,6 +26,9 @@ if (build.status !== 0) process.exit(build.status ?? 1)
 
 const folder = path.join(root, 'dist/test')
 const wanted = new RegExp(pattern ?? '.')
+/** These mostly wait: for servers that stall, commands that end late, and a browser. They get a process beside the others. */
+const WAITING =
+  /^(commands\/evaluate|hub\/(faults|transfer)|lineage\/pageInBrowser|s3\/(transfer|upload)|search\/page)\b/
 // Tests of whole commands take longest: what starts first leaves no core idle at the end.
 const isLong = (name) => /^(commands|hub|methods)\b/.test(name)
 const files = readdirSync(folder, { recursive: true })
@@ -35,16 +38,20 @@ const files = readdirSync(folder, { recursive: true })
   .sort((a, b) => Number(isLong(b)) - Number(isLong(a)) || (a < b ? -1 : 1))
 
 const counts = { total: 0, passed: 0, broken: 0, cpu: 0 }
-const waiting = [...files]
+const isWaiting = (name) => WAITING.test(name.split(path.sep).join('/'))
+const [waiting, busy] = [files.filter(isWaiting), files.filter((name) => !isWaiting(name))]
 const started = performance.now()
-await Promise.all(Array.from({ length: Math.min(availableParallelism(), files.length) }, work))
+await Promise.all([
+  work([waiting]),
+  ...Array.from({ length: Math.min(availableParallelism(), busy.length) }, () => work([busy, waiting])),
+])
 
-/** Takes files from the list until none is left; where a file ends its process, the next one gets a new process. */
-async function work() {
-  while (waiting.length > 0) await workInOneProcess()
+/** Takes files from the first list that has any; where a file ends its process, the next one gets a new process. */
+async function work(lists) {
+  while (lists.some(({ length }) => length > 0)) await workInOneProcess(lists)
 }
 
-function workInOneProcess() {
+function workInOneProcess(lists) {
   // Threads that collect garbage beside one another cost more time of the processor than they save: every core has a worker.
   const child = spawn(
     process.execPath,
@@ -57,7 +64,7 @@ function workInOneProcess() {
   )
   let [file, since, output] = ['', 0, '']
   const next = () => {
-    file = waiting.shift()
+    file = lists.find(({ length }) => length > 0)?.shift()
     if (file === undefined) return child.stdin.end()
     ;[since, output] = [performance.now(), '']
     child.stdin.write(`${path.join(folder, file)}\n`)

@@ -151,8 +151,16 @@ async function attempt(given: Case, at: number, how: How, name: string): Promise
   return reached
 }
 
+type Prepared = Case & { readonly calls: readonly string[] }
+const known = new Map<Scenario, Promise<Prepared>>()
 /** Folder before, and what a run that nothing disturbs makes of it. */
-async function prepared(scenario: Scenario): Promise<Case & { calls: readonly string[] }> {
+function prepared(scenario: Scenario): Promise<Prepared> {
+  const result = known.get(scenario) ?? prepareOnce(scenario)
+  known.set(scenario, result)
+  return result
+}
+
+async function prepareOnce(scenario: Scenario): Promise<Prepared> {
   const template = place()
   prepare(template, scenario)
   if (scenario.over) {
@@ -168,6 +176,16 @@ async function prepared(scenario: Scenario): Promise<Case & { calls: readonly st
   const given = { template, flags: scenario.flags, before: filesOf(template), after: filesOf(whole) }
   assert.not.equal(given.before, given.after)
   return { ...given, calls }
+}
+
+/** At which calls of a recovery it is ended: at each one in a sweep, which counts them first, and else early in it. */
+async function recoveryCalls(given: Case, at: number, flags: readonly string[]): Promise<readonly number[]> {
+  if (!sweep) return [1 + (at % 4)]
+  const probe = place()
+  cpSync(given.template, probe, { recursive: true, preserveTimestamps: true })
+  await shim!.run(probe, ['run', 'r.yml', '--threads', '1', ...given.flags], { at: at + 1, how: 'kill' })
+  const { calls } = await shim!.run(probe, ['run', 'r.yml', '--threads', '1', ...flags])
+  return calls.map((_, index) => index + 1)
 }
 
 let tried = 0
@@ -205,11 +223,7 @@ if (shim) {
       for (const at of sweep ? renames : renames.slice(-1)) {
         // A copy of a work folder is not believed: each run gets its own.
         const flags = [...given.flags.filter((flag) => flag !== '--resume'), '--resume']
-        const probe = place()
-        cpSync(given.template, probe, { recursive: true, preserveTimestamps: true })
-        await shim.run(probe, ['run', 'r.yml', '--threads', '1', ...given.flags], { at: at + 1, how: 'kill' })
-        const { calls } = await shim.run(probe, ['run', 'r.yml', '--threads', '1', ...flags])
-        for (let again = 1; again <= calls.length; again += Math.ceil(calls.length / Math.min(share, calls.length))) {
+        for (const again of await recoveryCalls(given, at, flags)) {
           const folder = place()
           cpSync(given.template, folder, { recursive: true, preserveTimestamps: true })
           const name = `${scenario.name}, killed after call ${at}, then at call ${again}`

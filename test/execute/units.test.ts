@@ -118,7 +118,7 @@ const linesOf = (records: Iterable<UnitRecord>): string[] => [...new Set([...rec
 function filesOf(folder: string): Record<string, string> {
   const names = readdirSync(folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
   const files = names.map((entry) => path.join(entry.parentPath, entry.name)).sort()
-  return Object.fromEntries(files.map((file) => [path.relative(folder, file), readFileSync(file).toString('base64')]))
+  return Object.fromEntries(files.map((file) => [path.relative(folder, file), readFileSync(file).toString('latin1')]))
 }
 
 /** Runs the plan of a copy of the folder, in one go or in several. */

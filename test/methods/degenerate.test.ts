@@ -87,7 +87,7 @@ for (const [situation, make] of Object.entries(SITUATIONS))
         return { method, tensors: Object.fromEntries(tensors) as Tensors }
       }),
     )
-    const merged = await mergeAll(cases)
+    const merged = await mergeAll(cases, { shared: true })
     for (const [index, { method, tensors }] of cases.entries())
       for (const [name, values] of Object.entries(merged[index]!.tensors)) {
         const what = `${method} ${name} ${JSON.stringify(tensors[name]!.parameters)}: ${values}`

@@ -36,6 +36,8 @@ export interface MergeOptions {
   readonly map?: boolean
   /** Bound of anonymous memory. */
   readonly memory?: number
+  /** Cases with the same tensors have the same models; not for methods that draw numbers and are held to a reference. */
+  readonly shared?: boolean
 }
 
 export interface Merged {
@@ -166,10 +168,18 @@ export function writeCases(folder: string, cases: readonly Case[], options: Merg
   const { dtype = 'F32', output = compute === 'float32' ? 'F32' : 'F64' } = options
   const models: Record<string, unknown> = {}
   const steps: Record<string, unknown> = {}
+  /** By content, names of files and models. */
+  const known = new Map<string, string>()
+  const once = (key: () => string, make: () => string): string => {
+    if (!options.shared) return make()
+    const result = known.get(key()) ?? make()
+    known.set(key(), result)
+    return result
+  }
   for (const [index, one] of cases.entries()) {
     const { method, tensors } = one
     const first = settingsOf(one)
-    const names = modelNames(first, index, cases.length)
+    const own = modelNames(first, index, cases.length)
     const write = (name: string, pick: (given: Given) => Tensor): string => {
       const values = Object.entries(tensors).map(([tensor, given]) => {
         const values = pick(given)
@@ -178,17 +188,35 @@ export function writeCases(folder: string, cases: readonly Case[], options: Merg
         // Other than the tensor itself are Gram matrices.
         return [tensor, { shape: values.length === elements ? given.shape : [columns, columns], values }]
       })
-      writeModel(path.join(folder, `${name}.safetensors`), Object.fromEntries(values), dtype)
-      return `${name}.safetensors`
+      const content = () => `${name.replace(/^\d+-/, '')} ${JSON.stringify(values)}`
+      return once(content, () => {
+        writeModel(path.join(folder, `${name}.safetensors`), Object.fromEntries(values), dtype)
+        return `${name}.safetensors`
+      })
     }
-    const base = `${index}-base`
-    if (first.base) models[base] = write(base, (given) => given.base!)
-    for (const [model, name] of names.entries()) {
+    const add = (name: string, source: unknown): string =>
+      once(
+        () => JSON.stringify(source),
+        () => {
+          models[name] = source
+          return name
+        },
+      )
+    const base = first.base
+      ? add(
+          `${index}-base`,
+          write(`${index}-base`, (given) => given.base!),
+        )
+      : ''
+    const names = own.map((name, model) => {
       const file = write(name, (given) => given.inputs[model]!)
-      models[name] = first.statistics
-        ? { path: file, statistics: write(`${name}-statistics`, (given) => given.statistics![model]!) }
-        : file
-    }
+      return add(
+        name,
+        first.statistics
+          ? { path: file, statistics: write(`${name}-statistics`, (given) => given.statistics![model]!) }
+          : file,
+      )
+    })
     const declared = lookupMethod(method)
     steps[`step-${index}`] = {
       merge: {

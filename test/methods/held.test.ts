@@ -6,7 +6,7 @@ import { plan, validate } from '../../src/session/plan.js'
 import { layOut } from '../checkpoints/helpers.js'
 import { reference } from '../reference/index.js'
 import { inFolder } from '../support/files.js'
-import { assertClose, assertSame, inDtype, merge, named, runRecipe, writeCases } from './harness.js'
+import { assertClose, assertSame, inDtype, merge, named, runOutputs, runRecipe, writeCases } from './harness.js'
 import { MATRIX_METHODS, models } from './samples.js'
 
 const SHAPES = { 'layer.weight': [40, 30], 'layer.bias': [30] }
@@ -87,13 +87,19 @@ test('matrices that are worth a team: the same bytes by one thread and by three'
   const tensors = models(3, 'float32', {}, { 'layer.weight': [300, 240] })
   await inFolder(async (folder) => {
     for (const method of MATRIX_METHODS) {
-      const text = writeCases(folder, [{ method, tensors }])
-      const { cost } = (await plan(`${folder}/recipe.yml`, { text })).plan
+      const { cost } = (await plan(`${folder}/recipe.yml`, { text: writeCases(folder, [{ method, tensors }]) })).plan
       assert.ok(cost.held!.operations > ALONE, `${method}: ${cost.held!.operations}`)
-      const runs = [await runRecipe(folder, text, 'float32', { threads: 1 })]
-      runs.push(await runRecipe(folder, text, 'float32', { threads: 3 }))
-      assert.ok(runs[0]!.bytes.equals(runs[1]!.bytes), method)
     }
+    const text = writeCases(
+      folder,
+      MATRIX_METHODS.map((method) => ({ method, tensors })),
+    )
+    const [alone, together] = [
+      await runOutputs(folder, text, 'float32', { threads: 1 }),
+      await runOutputs(folder, text, 'float32', { threads: 3 }),
+    ]
+    for (const [index, method] of MATRIX_METHODS.entries())
+      assert.ok(alone[index]!.bytes.equals(together[index]!.bytes), method)
   })
 })
 

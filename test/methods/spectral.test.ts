@@ -1,5 +1,5 @@
 import { test } from 'uvu'
-import { assertReference, assertSteady } from './harness.js'
+import { assertAllSteady, assertReference } from './harness.js'
 import { COMPUTES, MATRIX_METHODS, models } from './samples.js'
 
 /** Squares, tall and wide ones, rows of one element, more than a leaf of the eigensolver, and what is no matrix. */
@@ -46,10 +46,12 @@ for (const compute of COMPUTES)
     }
   })
 
-for (const method of MATRIX_METHODS)
-  test(`${method}: the same bytes on one thread and two, mapped or read`, async () => {
-    const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [130, 210] })
-    await assertSteady(method, tensors, { dtype: 'BF16' })
-  })
+test('methods on whole matrices: the same bytes on one thread and two, mapped or read', () => {
+  const tensors = models(3, 'float32', { weights: WEIGHTS }, { ...SHAPES, large: [130, 210] })
+  return assertAllSteady(
+    MATRIX_METHODS.map((method) => ({ method, tensors })),
+    { dtype: 'BF16' },
+  )
+})
 
 test.run()
