@@ -1,11 +1,11 @@
 /** What the configuration of a base says to its class is what that of the mixture says to its own. */
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, run } from '../../src/index.js'
 import { stated, windowsOf } from '../../src/steps/moe/stated.js'
-import { inFolder } from '../support/files.js'
+import { f32, inFolder, numbers, writeModel } from '../support/files.js'
 
 const model = { hidden_size: 24, num_attention_heads: 4, num_key_value_heads: 2, rope_theta: 500 }
 const said = (config: object) => stated({ ...model, ...config }, { tensors: new Map() })
@@ -113,6 +113,34 @@ test('a base that is made by a step has the configuration of that step', async (
   assert.equal([config.model_type, config.num_local_experts, config.num_experts_per_tok], ['mixtral', 2, 2])
   assert.match(await refused('llama', {}, { base: 'x' }, { x: mixture }), /'x' is a Mixtral model, which has experts/)
 })
+
+test('a mixture of a quantized base is written as numbers, as its configuration does not know routers', () =>
+  inFolder(async (folder) => {
+    const [base, fp8, out] = ['base', 'fp8', 'out'].map((name) => path.join(folder, name)) as [string, string, string]
+    const matrix = f32([128, 128], numbers(128 * 128, 1))
+    const parts = [
+      'mlp.gate_proj',
+      'mlp.up_proj',
+      'mlp.down_proj',
+      ...['q', 'k', 'v', 'o'].map((x) => `self_attn.${x}_proj`),
+    ]
+    mkdirSync(base)
+    writeModel(path.join(base, 'model.safetensors'), {
+      ...Object.fromEntries(parts.map((part) => [`model.layers.0.${part}.weight`, matrix])),
+      ...{ 'model.embed_tokens.weight': matrix, 'lm_head.weight': matrix },
+    })
+    const config = { model_type: 'llama', hidden_size: 128, num_attention_heads: 4, num_hidden_layers: 1 }
+    writeFileSync(path.join(base, 'config.json'), JSON.stringify(config))
+    const models = { base }
+    await run(await plan({ terge: 1, models, output: { path: fp8, from: 'base', quantize: 'fp8-channel' } }))
+    const quantizationOf = (model: string) =>
+      JSON.parse(readFileSync(path.join(model, 'config.json'), 'utf8')).quantization_config
+    assert.ok(quantizationOf(fp8))
+    const steps = { mix: { moe: { upcycle: { model: 'base', copies: 2 } } } }
+    await run(await plan({ terge: 1, models: { base: fp8 }, steps, output: out }))
+    assert.is(quantizationOf(out), undefined)
+    assert.not.match(readFileSync(path.join(out, 'model.safetensors'), 'latin1'), /F8_E4M3/)
+  }))
 
 test('bases that do not fit their configuration or the mixture are refused', async () => {
   assert.match(await refused('llama', { num_hidden_layers: 3 }), /2 layers, but its configuration says 3/)

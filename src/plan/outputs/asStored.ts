@@ -26,7 +26,8 @@ interface Copy {
 
 /**
  * The value with the stored tensors of its quantized weights. Undefined if it has none, if one of them is computed with,
- * or if they or the configuration come from models that are quantized in different ways.
+ * if they or the configuration come from models that are quantized in different ways, or if there are matrices of which the
+ * configuration does not say that they are not quantized.
  */
 export function asStored(value: Value, context: Context): Value | undefined {
   const origin = context.checkpoints.get(value.origin)!
@@ -35,6 +36,7 @@ export function asStored(value: Value, context: Context): Value | undefined {
   let found = false
   for (const [name, tensor] of value.tensors) {
     if (!leavesOf(tensor.expr).some(({ view }) => isDecoded(view))) {
+      if (isUnlisted(name, tensor, origin, context)) return undefined
       tensors.push([name, tensor])
       continue
     }
@@ -47,6 +49,23 @@ export function asStored(value: Value, context: Context): Value | undefined {
   }
   const names = new Map(tensors.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)))
   return found && names.size === tensors.length ? { ...value, tensors: names } : undefined
+}
+
+/**
+ * Whether the configuration of a quantized model would say of a matrix of numbers that it is quantized: where the model has
+ * a quantized weight, or none, unless the matrix is a copy of one of its own, such as in a stack.
+ */
+function isUnlisted(
+  name: string,
+  { shape, expr }: ValueTensor,
+  origin: Checkpoint,
+  { checkpoints, modelOf }: Context,
+): boolean {
+  if (shape.length < 2 || !name.endsWith('.weight')) return false
+  if (origin.stored.has(name)) return origin.quantized!.weights.has(name)
+  const plain = plainOf(expr)
+  const from = plain.kind === 'read' ? checkpoints.get(modelOf(mainStored(plain.view).file)) : undefined
+  return !from || !isAlike(from, origin)
 }
 
 /** The weight that an expression reads as a whole and changes in no way. */
