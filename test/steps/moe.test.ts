@@ -411,9 +411,9 @@ test('layers are shuffled by a seed, each from a model that is drawn by its weig
     const name = (layer: number) => `model.layers.${layer}.mlp.up_proj.weight`
     const inputs = ['base', 'a', 'b'].map((model) => read(fixture(`in/llama-${model}`)))
     const from = async (seed: number, weights: number[]): Promise<string> => {
-      const { tensors } = await made(folder, shuffled(seed, weights), `s${seed}-${weights}`)
+      const { tensors, lineage } = await made(folder, shuffled(seed, weights), `s${seed}-${weights}`)
       assert.equal(tensors['lm_head.weight'], inputs[0]!['lm_head.weight'])
-      return layers
+      const drawn = layers
         .map((layer) =>
           inputs.findIndex(
             (input) =>
@@ -424,6 +424,10 @@ test('layers are shuffled by a seed, each from a model that is drawn by its weig
           ),
         )
         .join('')
+      const { seed: own, layers: recorded } = (lineage.steps as { mix: { seed: number; layers: string[] } }).mix
+      assert.is(own, seed)
+      assert.is(recorded.map((model) => ['base', 'a', 'b'].indexOf(model)).join(''), drawn)
+      return drawn
     }
     assert.is(await from(1, [0, 1, 0]), '11')
     const found = [

@@ -1,16 +1,48 @@
 /** `stack`: stacks layers of one or several models. */
+import { list, natural, number, object, text } from '../../core/json/shape.js'
 import type { StepKind } from '../types.js'
 import { planStack } from './plan.js'
 import { stackStep } from './read.js'
 import { definitions, stack as schema } from './schema.js'
-import type { StackStep } from './types.js'
+import type { StackSaid, StackStep } from './types.js'
 
-export const stack: StepKind<StackStep> = {
+/** The layers of each model of a draw: `a 0, 2–4; b 1`. Undefined for a stack of slices. */
+function drawn({ models, layers = [], seed }: StackSaid): string | undefined {
+  if (seed === undefined) return undefined
+  const of = models.map((model) => {
+    const ranges: [first: number, last: number][] = []
+    for (const [layer, own] of layers.entries()) {
+      if (own !== model) continue
+      const range = ranges.at(-1)
+      if (range?.[1] === layer - 1) range[1] = layer
+      else ranges.push([layer, layer])
+    }
+    const texts = ranges.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`))
+    return `${model} ${texts.length > 0 ? texts.join(', ') : 'none'}`
+  })
+  return `layers drawn with the seed ${seed}: ${of.join('; ')}`
+}
+
+export const stack: StepKind<StackStep, never, never, StackSaid> = {
   kind: 'stack',
   schema,
   definitions,
   read: ({ name, at }, { scope, use }) => stackStep(name, at, scope.report, use),
   uses: ({ slices }) => slices.map(({ model }) => model),
   like: ({ slices }) => slices[0]?.model ?? '',
-  plan: (step, { recipe, values, configOf, faults }) => ({ value: planStack(recipe, step, values, configOf, faults) }),
+  plan: (step, { recipe, values, configOf, faults }) => planStack(recipe, step, values, configOf, faults),
+  readRecord: object<StackSaid>(
+    { models: list(text), seed: natural, weights: list(number), layers: list(text) },
+    'seed',
+    'weights',
+    'layers',
+  ),
+  planLines({ says }) {
+    const line = says && drawn(says)
+    return line === undefined ? [] : [{ text: line }]
+  },
+  line(name, record) {
+    const line = drawn(record)
+    return line === undefined ? undefined : `${name}: ${line}`
+  },
 }

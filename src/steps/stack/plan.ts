@@ -8,7 +8,8 @@ import { nameAt, type Stack, siteOf, stackAt, stacksOf } from '../../networks/la
 import { packedOf } from '../../networks/packed.js'
 import { standsBeforeLayers } from '../../networks/stack.js'
 import { belongsTo, mainStack } from '../../networks/stackRoles.js'
-import type { Shuffle, StackStep } from './types.js'
+import type { PlannedStep } from '../types.js'
+import type { Shuffle, StackSaid, StackStep } from './types.js'
 
 type Config = Readonly<Record<string, unknown>> | undefined
 
@@ -25,16 +26,16 @@ export function planStack(
   values: ReadonlyMap<string, Value>,
   configOf: (model: string) => Config,
   faults: Faults,
-): Value | undefined {
+): PlannedStep<StackSaid> {
   const given = step.slices
   const [first, last] = [given[0]!, step.shuffle ? given[0]! : given.at(-1)!].map(
     ({ model }) => values.get(model)!,
   ) as [Value, Value]
   const stack = chosenStack(recipe, step, first, faults)
   const packed = packedAlike(recipe, step, values, faults)
-  if (!stack) return undefined
+  if (!stack) return {}
   const slices = step.shuffle ? drawn(recipe, step, step.shuffle, values, stack.prefix, configOf, faults) : given
-  if (!slices) return undefined
+  if (!slices) return {}
   const found = outside(stack, first, last)
   const order: StackedLayer[] = []
   let sound = packed
@@ -55,7 +56,7 @@ export function planStack(
     }
     order.push(...own.slice(from, to))
   }
-  if (!sound) return undefined
+  if (!sound) return {}
   const whole = layersOf(first, stack.prefix, configOf)!
   // Multi-token prediction layers stay behind the last layer and get new numbers.
   for (const [name, tensor] of first.tensors) {
@@ -71,7 +72,7 @@ export function planStack(
     own: before?.own ?? whole,
     behind: before?.behind ?? stack.depth - whole.length,
   }
-  return {
+  const value: Value = {
     name: step.name,
     tensors,
     origin: first.origin,
@@ -79,6 +80,9 @@ export function planStack(
     ...(first.network ? { network: first.network } : {}),
     ...(first.quantization ? { quantization: first.quantization } : {}),
   }
+  if (!step.shuffle) return { value }
+  const { models, weights, seed = recipe.seed } = step.shuffle
+  return { value, says: { models: [...new Set(models)], seed, weights, layers: slices.map(({ model }) => model) } }
 }
 
 /** A slice of one layer for each layer: of a model that is drawn by its weight. Error: `bad-layers` for other numbers of layers. */

@@ -18,3 +18,12 @@ export interface StackStep extends StepCommon {
   readonly slices: readonly Slice[]
   readonly shuffle?: Shuffle
 }
+
+/** What the plan and the lineage keep of the step. */
+export interface StackSaid {
+  readonly models: readonly string[]
+  /** Of a draw: its seed, the weight of each model, and the model of each layer. */
+  readonly seed?: number
+  readonly weights?: readonly number[]
+  readonly layers?: readonly string[]
+}

@@ -115,14 +115,13 @@ function notesOf(
   shared: boolean,
   biases: boolean,
 ): string[] {
-  const qwen = architecture.name === 'qwen2_moe' || architecture.name === 'qwen3_moe'
   return [
     `routers are not in the result`,
     ...(shared && weights.at(-1) === 0 ? [`the shared expert of ${quote(name)} is not in the result`] : []),
     ...(shared && weights.at(-1) !== 0
       ? ['the shared expert is one of those that are averaged; in the mixture it is added to the others']
       : []),
-    ...(qwen && config.norm_topk_prob !== true
+    ...(architecture.name !== 'mixtral' && config.norm_topk_prob !== true
       ? [
           `norm_topk_prob of ${quote(name)} is false: its shares add up to less than 1, so that the dense MLPs add more than the experts did`,
         ]
