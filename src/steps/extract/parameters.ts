@@ -22,10 +22,14 @@ export interface Parameter {
 
 type Config = Readonly<Record<string, unknown>> | undefined
 
-/** What a tensor is as a parameter; undefined for those that are changed as layers. */
+/**
+ * What a tensor is as a parameter; undefined for those that are changed as layers. `renames`: whether PEFT renames targets of this kind of
+ * adapter.
+ */
 export function parametersOf(
   { tensors }: Value,
   config: Config,
+  renames: boolean,
 ): (name: string, shape: readonly number[]) => Parameter | undefined {
   const isStack = (name: string, { length }: readonly number[]): boolean => length === 3 && STACK.test(name)
   const stacks = [...tensors].filter(([name, { shape }]) => isStack(name, shape)).map(([name]) => name)
@@ -35,7 +39,7 @@ export function parametersOf(
     if (isStack(name, shape)) return { experts: shape[0]!, turned }
     if (stacks.length === 0 || shape.length !== 2) return undefined
     const owner = ROUTER.exec(name)?.[1]
-    return RENAMED.test(name) || (owner !== undefined && owners.has(owner)) ? { turned: false } : undefined
+    return (renames && RENAMED.test(name)) || (owner !== undefined && owners.has(owner)) ? { turned: false } : undefined
   }
 }
 

@@ -54,7 +54,7 @@ export function sortTensors(
   const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
   const oriented = orientations(base.tensors, config)
   const { chosen, resized, sound: named } = wholeModules(recipe, step, { from, base, storedNames }, faults)
-  const parameterOf = step.lokr ? () => undefined : parametersOf(base, config)
+  const parameterOf = parametersOf(base, config, !step.lokr)
   const [isUnfit, isShared, isTied] = [unfitIn(base, config), sharedIn(base, config), tiedIn(base, config)]
   const left = new Map<string, string>()
   const adapted: Adapted[] = []
@@ -67,7 +67,12 @@ export function sortTensors(
   const refuseShared = (name: string) => {
     sound = false
     const message = `${name} can’t be saved whole: it is ${SHARED_EMBEDDING}`
-    faults.error('adapter-saves', message, place, 'remove it from modules_to_save, or use models of one vocabulary')
+    faults.error(
+      'adapter-saves',
+      message,
+      place,
+      `exclude: [${quote(name)}] skips it, if modules_to_save does not name it`,
+    )
   }
   const checkShape = (name: string, own: ValueTensor, other: ValueTensor) => {
     if (sameShape(other.shape, own.shape)) return true
@@ -108,6 +113,7 @@ export function sortTensors(
         : adaptedLayer(name, own.shape, (module) => oriented.of(module) === 'turned')
     if ((layer || step.modulesToSave === true || isBias(step, name)) && !checkShape(name, own, other!)) continue
     if (!layer) left.set(name, '')
+    else if (parameter && step.lokr) left.set(name, 'a parameter, not a layer: LoKr has none')
     else if (parameter?.experts !== undefined && [own, other!].some(({ expr }) => expr.kind !== 'read'))
       left.set(name, 'experts of the result of a step: write it to an output first')
     else if (parameter) adapted.push(ofParameter(name, own.shape, layer, parameter))
