@@ -70,6 +70,11 @@ export interface SignatureOptions {
   readonly certificate?: string
   /** The path of the signature. Default: `model.sig` in the folder, `NAME.sig` next to a file. */
   readonly signature?: string
+  /**
+   * Paths in the folder that were ignored when it was signed, for bundles that do not say so themselves (model_signing before 1.1). Files
+   * in them need not be signed. Those that are signed are compared all the same.
+   */
+  readonly ignore?: readonly string[]
 }
 
 /** The model that a path means: a folder, a file, or what a lineage is about. Error: `missing-model`. */
@@ -163,13 +168,14 @@ export interface CheckedSignature {
 
 /**
  * Checks a signature, and that the model has exactly the signed files. Differences, and a signature that is not right, are errors in
- * the result. Throws `missing-model`, `bad-signing-key`, `missing-signature`, `cannot-read`, `contradiction`.
+ * the result. Throws `missing-model`, `bad-signing-key`, `missing-signature`, `cannot-read`, `contradiction`, `bad-flag`.
  */
 export async function checkSignature(
   given: string,
   options: SignatureOptions,
   { listen, signal, sums }: Pick<SignOptions, 'listen' | 'signal'> & { readonly sums?: Sums },
 ): Promise<CheckedSignature> {
+  const ignored = (options.ignore ?? []).map(ignoredPath)
   const model = await modelAt(given)
   const place = options.signature ?? signatureOf(model)
   const bundle = await bundleAt(place, model.place, 'name it with --signature, or sign the model with terge sign')
@@ -185,7 +191,7 @@ export async function checkSignature(
   const progress = byteProgress(listen, 'signature', total)
   const text = 'comparing files with the signature'
   const checked = await checkFiles(model, manifest, own, {
-    ...{ signal, sumOf: sums?.of },
+    ...{ signal, sumOf: sums?.of, ignored },
     progress: (bytes) => progress.add(bytes, text),
   })
   progress.end(text)

@@ -3,7 +3,7 @@ import { lstat } from 'node:fs/promises'
 import { addTo } from '../core/collections/lists.js'
 import type { Diagnostic } from '../core/diagnostics.js'
 import { quote } from '../core/suggest.js'
-import { filesOf, GIT_PATHS, type HashOptions, hashFiles, type SignedModel } from './files.js'
+import { covers, filesOf, GIT_PATHS, type HashOptions, hashFiles, type SignedModel } from './files.js'
 import type { Manifest, Resource } from './types.js'
 
 export interface CheckedFiles {
@@ -21,16 +21,22 @@ const problem = (message: string): Diagnostic => ({ severity: 'error', code: 'si
 const fileOf = (name: string, { method }: Manifest['serialization']): string =>
   method === 'files' ? name : name.replace(/:\d+:\d+$/, '')
 
+interface FileOptions extends HashOptions {
+  readonly only?: ReadonlySet<string>
+  readonly ignored?: readonly string[]
+}
+
 /**
  * Checks that a model has exactly the files of a manifest. Finds files by walking the folder and never opens a name of the manifest,
  * so a path that leads out of the folder is a missing file. `own`: names of the signature and of others that it does not cover.
+ * `ignored`: paths whose files need no signature.
  * `only`: the names of the files that count; those that were not signed are then not said to be new.
  */
 export async function checkFiles(
   model: SignedModel,
   manifest: Manifest,
   own: readonly string[],
-  { signal, progress, sumOf, only }: HashOptions & { readonly only?: ReadonlySet<string> },
+  { signal, progress, sumOf, only, ignored = [] }: FileOptions,
 ): Promise<CheckedFiles> {
   const { serialization, resources } = manifest
   const signed = new Map<string, Resource[]>()
@@ -43,7 +49,9 @@ export async function checkFiles(
   const counts = (name: string): boolean => only?.has(name) ?? true
   const known = found.filter(({ name }) => signed.has(name) && counts(name))
   const shown = (name: string): string => quote(name === '.' ? model.place : name)
-  const unsigned = found.filter(({ name }) => !signed.has(name) && counts(name))
+  const unsigned = found.filter(
+    ({ name }) => !signed.has(name) && counts(name) && !ignored.some((one) => covers(one, name)),
+  )
   // A manifest of pieces has none of a file without bytes.
   const hasNone = async (path: string) => serialization.method === 'shards' && (await isEmpty(path))
   for (const { name, path } of unsigned)

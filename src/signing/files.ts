@@ -34,7 +34,8 @@ export interface ModelFile {
 /** A path in its shortest form, as the standard's tool compares paths: without `./`, `//` and a slash at its end. */
 export const shortPath = (given: string): string => path.posix.normalize(given).replace(/(?<=.)\/+$/, '')
 
-const covers = (ignored: string, name: string): boolean =>
+/** Whether a path is another one, or in it. */
+export const covers = (ignored: string, name: string): boolean =>
   ignored === '.' || name === ignored || name.startsWith(`${ignored}/`)
 
 /** How manifests order names: by the parts of the path, and those by code points. */

@@ -44,7 +44,7 @@ const FLAGS: Readonly<Record<string, readonly string[]>> = {
   diff: ['filter', 'all', 'exit-code', 'json'],
   lock: ['set', 'threads', 'json', 'format'],
   search: ['output', 'set', 'threads', 'memory', 'resume', 'force', 'allow-commands', 'work', 'no-sync', 'json'],
-  verify: ['reproduce', 'key', 'json'],
+  verify: ['reproduce', 'key', 'ignore', 'json'],
   sign: ['key', 'ignore', 'attest', 'force', 'json'],
   report: ['output', 'force', 'format', 'spec-version', 'timestamp', 'json'],
   trace: ['json'],

@@ -203,4 +203,25 @@ test('the order of names: by parts, and those by code points', () => {
   assert.equal(names.sort(compareByParts), ['B', 'a', 'a/a', 'a/b', 'a/b/c', 'a-b', '\uff21', '\u{10400}'])
 })
 
+test('files that an older signature ignored without saying so need none; those that it signs are compared', () =>
+  inFolder(async (folder) => {
+    writeKeys(folder)
+    const place = (name: string): string => path.join(folder, name)
+    mkdirSync(place('m/cache'), { recursive: true })
+    for (const name of ['m/w.bin', 'm/cache/signed.txt']) writeFileSync(place(name), name)
+    const made = await sign(place('m'), { key: place('key.pem') })
+    writeFileSync(made.path, made.text)
+    writeFileSync(place('m/cache/log.txt'), '')
+    const check = (ignore: readonly string[]) => verify(place('m'), { key: place('pub.pem'), ignore })
+    const messages = async (ignore: readonly string[]) => (await check(ignore)).problems.map(({ message }) => message)
+    assert.equal(await messages(['w.bin']), [
+      "'cache/log.txt' is not in the signed list of files: it was added after signing",
+    ])
+    assert.ok((await check(['cache/'])).ok)
+    appendFileSync(place('m/cache/signed.txt'), 'more')
+    assert.equal(await messages(['cache']), ["'cache/signed.txt' differs from the file that was signed"])
+    assert.match(await failure(check(['../m'])), 'bad-flag')
+    assert.match(await failure(verify(place('m'), { ignore: ['cache'] })), 'contradiction')
+  }))
+
 test.run()

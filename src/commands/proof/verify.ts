@@ -40,6 +40,13 @@ export const verify = defineCommand({
       description: 'signature (default: model.sig in the folder, or NAME.sig next to a file)',
       helpValue: 'FILE',
     }),
+    ignore: Flags.string({
+      description:
+        'path in the folder whose files need no signature: one that the signer ignored with model_signing before 1.1',
+      helpValue: 'PATH',
+      multiple: true,
+      multipleNonGreedy: true,
+    }),
     'recipe-folder': recipeFolder,
     ...machineFlags,
     ...resultFlags,
@@ -55,7 +62,12 @@ export const verify = defineCommand({
           allowCommands: flags['allow-commands'],
           threads: threadsOf(flags),
           ...given({ memory: flags.memory, recipeFolder: flags['recipe-folder'] }),
-          ...given({ key: flags.key, certificate: flags.certificate, signature: flags.signature }),
+          ...given({
+            key: flags.key,
+            certificate: flags.certificate,
+            signature: flags.signature,
+            ignore: flags.ignore,
+          }),
           listen,
           signal,
         }),
