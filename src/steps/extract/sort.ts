@@ -9,13 +9,14 @@ import type { Value, ValueTensor } from '../../expr/values.js'
 import { jsonForm } from '../../expr/walk.js'
 import type { Faults } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
-import { type AdaptedLayer, adaptedLayer, moduleOf, SAVED_PARTS } from '../../networks/modules.js'
+import { type AdaptedLayer, moduleOf, SAVED_PARTS } from '../../networks/modules.js'
 import { isConv1dName, type Orientations, orientations } from '../../networks/orientation.js'
 import { type Decision, patternBook } from '../shared/patterns.js'
 import type { InMemory } from './inMemory.js'
-import { type Parameter, parametersOf } from './parameters.js'
+import { layersIn, parameterExcuse } from './layers.js'
+import type { Parameter } from './parameters.js'
 import type { ExtractStep } from './types.js'
-import { SHARED_EMBEDDING, sharedIn, TIED_HEAD, tiedIn, unfitIn } from './unfit.js'
+import { SHARED_EMBEDDING } from './unfit.js'
 import { holdersOf, wholeModules, wholeWith } from './whole.js'
 
 /** A layer that goes into the adapter. */
@@ -54,8 +55,7 @@ export function sortTensors(
   const book = patternBook({ base: step.base, filters: step.filters, rules: [] })
   const oriented = orientations(base.tensors, config)
   const { chosen, resized, sound: named } = wholeModules(recipe, step, { from, base, storedNames }, faults)
-  const parameterOf = parametersOf(base, config, !step.lokr)
-  const [isUnfit, isShared, isTied] = [unfitIn(base, config), sharedIn(base, config), tiedIn(base, config)]
+  const layers = layersIn(step, base, config, oriented)
   const left = new Map<string, string>()
   const adapted: Adapted[] = []
   const whole: string[] = []
@@ -67,12 +67,8 @@ export function sortTensors(
   const refuseShared = (name: string) => {
     sound = false
     const message = `${name} can’t be saved whole: it is ${SHARED_EMBEDDING}`
-    faults.error(
-      'adapter-saves',
-      message,
-      place,
-      `exclude: [${quote(name)}] skips it, if modules_to_save does not name it`,
-    )
+    const hint = `exclude: [${quote(name)}] skips it, if modules_to_save does not name it`
+    faults.error('adapter-saves', message, place, hint)
   }
   const checkShape = (name: string, own: ValueTensor, other: ValueTensor) => {
     if (sameShape(other.shape, own.shape)) return true
@@ -91,31 +87,20 @@ export function sortTensors(
       wrong(`include and exclude take only some parts of ${name}`, 'include or exclude all experts of a layer')
     const grown = resized.some((module) => name.startsWith(`${module}.`))
     if (wholeWith(chosen, name) !== undefined || (grown && decision.kind !== 'copy')) {
-      if (isShared(name)) refuseShared(name)
+      if (layers.isShared(name)) refuseShared(name)
       else if (!other) wrong(`${name} should be saved whole, but ${step.from} has no such tensor`)
       else if (grown || checkShape(name, own, other)) whole.push(name)
       continue
     }
-    const why = leftOut(step, decision, own, other)
+    const why = leftOut(step, decision, own, other) ?? layers.excuse(name, own.shape)
     if (why !== undefined) {
       left.set(name, why)
       continue
     }
-    if (isShared(name) || isTied(name, own.shape)) {
-      left.set(name, isShared(name) ? SHARED_EMBEDDING : TIED_HEAD)
-      continue
-    }
-    const parameter = parameterOf(name, own.shape)
-    const layer: AdaptedLayer | undefined = parameter
-      ? { kind: 'linear', turned: parameter.turned }
-      : isUnfit(name, own.shape)
-        ? undefined
-        : adaptedLayer(name, own.shape, (module) => oriented.of(module) === 'turned')
+    const { layer, parameter } = layers.of(name, own.shape)
     if ((layer || step.modulesToSave === true || isBias(step, name)) && !checkShape(name, own, other!)) continue
-    if (!layer) left.set(name, '')
-    else if (parameter && step.lokr) left.set(name, 'a parameter, not a layer: LoKr has none')
-    else if (parameter?.experts !== undefined && [own, other!].some(({ expr }) => expr.kind !== 'read'))
-      left.set(name, 'experts of the result of a step: write it to an output first')
+    const excuse = parameter && parameterExcuse(step, parameter, [own, other!])
+    if (!layer || excuse !== undefined) left.set(name, excuse ?? '')
     else if (parameter) adapted.push(ofParameter(name, own.shape, layer, parameter))
     else if (layer.kind === 'linear' && !isOriented(name, own, oriented, faults.error, place)) sound = false
     else adapted.push({ tensor: name, module: moduleOf(name).module, layer, rank: shorterSide(own.shape) })
