@@ -147,19 +147,25 @@ test('ids in configurations: of the donor, else of its special tokens, else of t
   inFolder(async (folder) => {
     const config = {
       ...{ eos_token_id: 1, pad_token_id: 0, bos_token_id: null, decoder_start_token_id: 0, image_token_id: 2 },
-      ...{ forced_eos_token_id: [1, 4], audio_token_id: 6 },
+      ...{ forced_eos_token_id: [1, 4], forced_bos_token_id: 6, decoder_vocab_size: 7 },
       text_config: { vocab_size: 7, eos_token_id: [1], pad_token_id: 0 },
     }
     const generation = { eos_token_id: [1], suppress_tokens: [3, 4], decoder_start_token_id: 1, top_k: 5 }
     const alone = await planned(folder, { config, generation })
     assert.equal(alone.textOf('config.json'), {
       ...{ model_type: 'x', vocab_size: 7, eos_token_id: 1, pad_token_id: 4, bos_token_id: null },
-      ...{ decoder_start_token_id: 4, image_token_id: 6, forced_eos_token_id: [1, 5], audio_token_id: null },
+      ...{
+        decoder_start_token_id: 4,
+        image_token_id: 6,
+        forced_eos_token_id: [1, 5],
+        forced_bos_token_id: null,
+        decoder_vocab_size: 7,
+      },
       text_config: { vocab_size: 7, eos_token_id: 1, pad_token_id: 4 },
     })
     assert.equal(alone.textOf('generation_config.json'), { eos_token_id: 1, decoder_start_token_id: 1, top_k: 5 })
     assert.equal(alone.warnings, [
-      'lost-token-ids: donor has no token for audio_token_id, suppress_tokens of base: the configuration of the result has none',
+      'lost-token-ids: donor has no token for forced_bos_token_id, suppress_tokens of base: the configuration of the result has none',
     ])
     // Each file has what the same file of the donor says; with only one file, it has what generation follows.
     const donor = {
@@ -176,6 +182,27 @@ test('ids in configurations: of the donor, else of its special tokens, else of t
     const { eos_token_id: eos, pad_token_id: pad, image_token_id: image } = both.textOf('config.json')
     assert.equal([eos, pad, image], [3, null, 6])
     assert.equal(both.textOf('generation_config.json').eos_token_id, [1, 3])
+  }))
+
+test('every size of the vocabulary follows', () =>
+  inFolder(async (folder) => {
+    const config = { decoder_vocab_size: 7, type_vocab_size: 2, text_config: { vocab_size: 7 } }
+    const { textOf } = await planned(folder, { config }, 'zero, pad_to_multiple_of: 8')
+    const {
+      vocab_size: own,
+      decoder_vocab_size: other,
+      type_vocab_size: types,
+      text_config: text,
+    } = textOf('config.json')
+    assert.equal([own, other, types, text], [8, 8, 2, { vocab_size: 8 }])
+  }))
+
+test('a model is refused if the donor lacks a token that it needs', () =>
+  inFolder(async (folder) => {
+    assert.match(
+      await refused(folder, { config: { audio_token_id: 6, text_config: { vocab_size: 7, video_token_index: 6 } } }),
+      'lost-token-ids: donor has no token for audio_token_id, text_config.video_token_index of base',
+    )
   }))
 
 test('without generation_config.json, the configuration has the ids that generation follows', () =>

@@ -43,15 +43,18 @@ export function withRows(config: Config, before: number, after: number): Config 
   return 'vocab_size' in config ? { ...config, vocab_size: after } : config
 }
 
+/** Sizes of vocabularies: translation models have one for each language. */
+const SIZE = /^((decoder|encoder|src|tgt|source|target|padded)_)?vocab_size$/
+
 const statesRows = (config: Config, rows: number): boolean =>
   Object.entries(config).some(([key, value]) =>
-    key === 'vocab_size' ? value === rows : isObject(value) && statesRows(value, rows),
+    SIZE.test(key) ? value === rows : isObject(value) && statesRows(value, rows),
   )
 
 const replaced = (config: Config, before: number, after: number): Config =>
   Object.fromEntries(
     Object.entries(config).map(([key, value]) => {
-      if (key === 'vocab_size' && value === before) return [key, after]
+      if (SIZE.test(key) && value === before) return [key, after]
       return [key, isObject(value) ? replaced(value, before, after) : value]
     }),
   )

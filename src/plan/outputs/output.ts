@@ -261,7 +261,13 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, fo
     return text === undefined ? file : { name: file.name, kind: 'text', text }
   }
   try {
-    reportTokenIds(lexiconOf(lexicon, value), value.origin, recipe.placeOf(['tokenizer']), faults)
+    reportTokenIds(
+      lexiconOf(lexicon, value),
+      value.origin,
+      value.vocabulary !== undefined,
+      recipe.placeOf(['tokenizer']),
+      faults,
+    )
     return [
       ...configs,
       ...[...(origin.texts ?? [])].map(([name, text]): Sidecar => ({ name, kind: 'text', text })).map(ofModule),

@@ -99,15 +99,18 @@ function lostIds(before: Json, after: Json, path = ''): readonly string[] {
   })
 }
 
+/** Keys without which a model can be used. */
+const OPTIONAL = /(^|\.)(eos_token_id|forced_\w+|(begin_)?suppress_tokens|(bad|force)_words_ids|sequence_bias)$/
+
 /** Networks that count the positions of a text from the id of the padding token. */
 const COUNTS_FROM_PADDING =
   /^(camembert|data2vec-text|esm|fsmt|ibert|layoutlmv3|lilt|longformer|luke|m2m_100|markuplm|mpnet|nllb-moe|roberta|roberta-prelayernorm|xlm-roberta|xlm-roberta-xl|xmod)$/
 
 /**
- * Reports ids of tokens that the result needs, and that another vocabulary does not have. Error: `moved-padding`. Warning:
- * `lost-token-ids`.
+ * Reports ids of tokens that the result needs, and that another vocabulary does not have. `strict`: a model that cannot work
+ * without them is refused. Errors: `moved-padding`, `lost-token-ids`. Warning: `lost-token-ids`.
  */
-export function reportTokenIds(lexicon: Lexicon, origin: string, place: Place, faults: Faults): void {
+export function reportTokenIds(lexicon: Lexicon, origin: string, strict: boolean, place: Place, faults: Faults): void {
   const { vocabulary, checkpoints, files } = lexicon
   const config = checkpoints.get(origin)?.config
   if (!vocabulary || vocabulary.first === origin || !config || !vocabulary.models.has(origin)) return
@@ -129,12 +132,13 @@ export function reportTokenIds(lexicon: Lexicon, origin: string, place: Place, f
     ...lostIds(generation, withTokenIds(generation, lexicon, origin, 'generation_config.json')),
   ]
   const keys = [...new Set(lost)]
-  if (keys.length === 0) return
-  faults.warn(
-    'lost-token-ids',
-    `${vocabulary.first} has no token for ${keys.join(', ')} of ${origin}: the configuration of the result has none`,
-    place,
-    'set what the model needs in the configuration of the result',
-    origin,
-  )
+  const needed = keys.filter((key) => strict && !OPTIONAL.test(key))
+  const message = (keys: readonly string[]) => `${vocabulary.first} has no token for ${keys.join(', ')} of ${origin}`
+  if (needed.length > 0) {
+    const hint = 'add the tokens to the tokenizer of that model, or choose another source'
+    faults.error('lost-token-ids', message(needed), place, hint)
+  } else if (keys.length > 0) {
+    const hint = 'set what the model needs in the configuration of the result'
+    faults.warn('lost-token-ids', `${message(keys)}: the configuration of the result has none`, place, hint, origin)
+  }
 }
