@@ -1,5 +1,6 @@
 /** Finds the rows that approximate those of missing tokens, and the error that is left. */
 import { elements } from '../../core/dtypes.js'
+import { cosinesBytes } from '../../kernels/pursuit/index.js'
 import type { AnalysisCost, AnalysisProgress, Found, FoundArrays, Workshop } from '../analysis.js'
 import { approximate } from './approximate.js'
 import { leastBytes } from './pursuit.js'
@@ -99,6 +100,19 @@ export function transplantCost(analysis: TransplantAnalysis): AnalysisCost {
     0,
   )
   return { steps, bytes: found + Math.max(finding, making), multiplications }
+}
+
+/** What goes to a file where memory is short: products of shared rows, and later the tensors of the result. */
+export function besideBytes({
+  missing,
+  parts,
+  shared,
+  rows,
+  grown,
+}: Pick<TransplantAnalysis, 'missing' | 'parts' | 'shared' | 'rows' | 'grown'>): number {
+  const pairs = missing === 'omp' && parts.length > 0 ? cosinesBytes(shared.donor.length) : 0
+  const tensors = grown.reduce((sum, { tensor: { shape } }) => sum + 4 * rows * elements(shape.slice(1)), 0)
+  return Math.max(pairs, tensors)
 }
 
 /** Memory for the tokens that are approximated at once. */

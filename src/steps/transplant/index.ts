@@ -4,7 +4,7 @@ import { formatSize } from '../../core/sizes.js'
 import { counted } from '../../core/words.js'
 import type { AnalysisKind } from '../analysis.js'
 import type { StepKind, UsesRecord } from '../types.js'
-import { findRows, transplantCost } from './analyse.js'
+import { besideBytes, findRows, transplantCost } from './analyse.js'
 import { planTransplant } from './plan.js'
 import { PART } from './pursuit.js'
 import { grownTensor } from './rows.js'
@@ -29,7 +29,7 @@ const METHODS: Readonly<Record<Missing, string>> = {
 const analysis: AnalysisKind<TransplantAnalysis, TransplantRecord> = {
   tensors: ({ parts, grown }) => [...parts, ...grown].map(({ tensor }) => tensor),
   cost: transplantCost,
-  lines: ({ steps, missing, made, runs, rows, parts, shared }, { bytes }) => ({
+  lines: ({ steps, missing, made, runs, rows, parts, shared, grown }, { bytes }) => ({
     text: `${steps[0]}: ${counted(made.length, 'missing token')} of ${counted(rows, 'row')} by ${METHODS[missing]}`,
     branches: [
       ...(parts.length > 0
@@ -39,7 +39,13 @@ const analysis: AnalysisKind<TransplantAnalysis, TransplantRecord> = {
             },
           ]
         : []),
-      ...(runs.length > 0 ? [{ text: `needs at least ${formatSize(bytes)} of memory` }] : []),
+      ...(runs.length > 0
+        ? [
+            {
+              text: `needs at least ${formatSize(bytes)} of memory, and ${formatSize(besideBytes({ missing, parts, shared, rows, grown }))} more or as much disk beside the output`,
+            },
+          ]
+        : []),
     ],
   }),
   inParts: ({ missing, made }) => missing === 'omp' && made.length > PART,
