@@ -4,6 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, run } from '../../src/index.js'
+import { otherMlps } from '../../src/steps/moe/base.js'
 import { stated, windowsOf } from '../../src/steps/moe/stated.js'
 import { f32, inFolder, numbers, writeModel } from '../support/files.js'
 
@@ -141,6 +142,15 @@ test('a mixture of a quantized base is written as numbers, as its configuration 
     assert.is(quantizationOf(out), undefined)
     assert.not.match(readFileSync(path.join(out, 'model.safetensors'), 'latin1'), /F8_E4M3/)
   }))
+
+test('MLPs of other networks under the same names are no experts', () => {
+  const llama = { model_type: 'llama' }
+  for (const model_type of ['mistral', 'qwen3', undefined]) assert.is(otherMlps(llama, { model_type }), undefined)
+  assert.is(otherMlps(llama, undefined), undefined)
+  // Granite multiplies what they add, Gemma has another activation.
+  assert.match(otherMlps(llama, { model_type: 'granite' })!, /^is a granite model/)
+  assert.match(otherMlps({ ...llama, hidden_act: 'gelu' }, llama)!, /^has the activation silu/)
+})
 
 test('bases that do not fit their configuration or the mixture are refused', async () => {
   assert.match(await refused('llama', { num_hidden_layers: 3 }), /2 layers, but its configuration says 3/)

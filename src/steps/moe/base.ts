@@ -1,4 +1,5 @@
 /** The base of a mixture: its layers, its configuration, and which mixture it becomes. */
+import { isObject } from '../../core/json/text.js'
 import { quote } from '../../core/suggest.js'
 import { plural } from '../../core/words.js'
 import type { Value } from '../../expr/values.js'
@@ -88,4 +89,16 @@ export function windowsIn(
     },
     ...(lost === undefined ? {} : { lost }),
   }
+}
+
+/** Kinds of models with the MLPs of llama. Others scale or norm what these compute, under the same names. */
+const ALIKE = /^(llama|mistral|mixtral|ministral|qwen2|qwen3|deepseek)/
+
+/** Why MLPs with this configuration would compute something else in a mixture of the base; undefined if they would not. */
+export function otherMlps(base: Config | undefined, expert: Config | undefined): string | undefined {
+  const type = expert?.model_type
+  if (typeof type === 'string' && !ALIKE.test(type) && !isObject(expert?.text_config))
+    return `is a ${type} model, whose MLPs can count otherwise than those of the base`
+  const [own, theirs] = [base, expert].map((one) => one?.hidden_act ?? one?.hidden_activation ?? 'silu')
+  return own === theirs ? undefined : `has the activation ${String(theirs)}, but the base has ${String(own)}`
 }

@@ -8,7 +8,7 @@ import { HEAD } from '../../networks/tied.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext, PlannedStep } from '../types.js'
 import { type Architecture, PARTS } from './architectures.js'
-import { type Config, readBase, windowsIn } from './base.js'
+import { type Config, otherMlps, readBase, windowsIn } from './base.js'
 import { planDense } from './changed/dense.js'
 import { planPool } from './changed/pool.js'
 import { configOfValue, made, readMixture } from './changed/read.js'
@@ -146,16 +146,9 @@ function weightsOf(step: MixStep, base: Dense, context: PlanContext): FoundExper
     )
     if (wrong)
       return refuse(`the ${wrong} of ${name} is not of a floating-point dtype`, 'name models with weights', expert.at)
-    const [own, theirs] = [step.base, expert.model].map((model) => {
-      const config = configOfValue(context.values.get(model)!, context)
-      return config?.hidden_act ?? config?.hidden_activation ?? 'silu'
-    })
-    if (own !== theirs)
-      return refuse(
-        `${name} has the activation ${String(theirs)}, but the base has ${String(own)}`,
-        'name models with the activation of the base',
-        expert.at,
-      )
+    const [own, theirs] = [step.base, expert.model].map((model) => configOfValue(context.values.get(model)!, context))
+    const other = otherMlps(own, theirs)
+    if (other !== undefined) return refuse(`${name} ${other}`, 'name models of the kind of the base', expert.at)
     return { expert, dense, who }
   }
   const experts = step.experts.map((expert, index) => read(expert, `expert ${index}`))
