@@ -49,9 +49,10 @@ function multiply(matrix, x) {
 
 const sum = (values) => values.reduce((total, value) => total + value, 0)
 
-function dot(a, b) {
+/** Of `width` numbers from these places. */
+function dot(a, b, width = a.length, from = 0, to = 0) {
   let total = 0
-  for (let i = 0; i < a.length; i++) total += a[i] * b[i]
+  for (let i = 0; i < width; i++) total += a[from + i] * b[to + i]
   return total
 }
 
@@ -62,12 +63,14 @@ function add(x, y) {
 /** Rotary position embedding of each head of `width` numbers. */
 function rotate(x, position, width, theta) {
   const [y, half] = [x.slice(), width / 2]
-  for (let head = 0; head < x.length; head += width)
-    for (let i = head; i < head + half; i++) {
-      const angle = position / theta ** ((2 * (i - head)) / width)
-      y[i] = x[i] * Math.cos(angle) - x[i + half] * Math.sin(angle)
-      y[i + half] = x[i + half] * Math.cos(angle) + x[i] * Math.sin(angle)
+  for (let n = 0; n < half; n++) {
+    const angle = position / theta ** ((2 * n) / width)
+    const [cos, sin] = [Math.cos(angle), Math.sin(angle)]
+    for (let i = n; i < x.length; i += width) {
+      y[i] = x[i] * cos - x[i + half] * sin
+      y[i + half] = x[i + half] * cos + x[i] * sin
     }
+  }
   return y
 }
 
@@ -104,11 +107,12 @@ function forward(model, config, tokens) {
       const attention = new Float64Array(hidden)
       for (let head = 0; head < heads; head++) {
         const [from, to] = [head * width, Math.floor((head * groups) / heads) * width]
-        const asked = query.subarray(from, from + width)
-        const shares = keys.map((key) => Math.exp(dot(asked, key.subarray(to, to + width)) / Math.sqrt(width)))
+        const shares = keys.map((key) => Math.exp(dot(query, key, width, from, to) / Math.sqrt(width)))
         const total = sum(shares)
-        for (const [n, share] of shares.entries())
-          for (let i = 0; i < width; i++) attention[from + i] += (share / total) * values[n][to + i]
+        shares.forEach((share, n) => {
+          const [part, value] = [share / total, values[n]]
+          for (let i = 0; i < width; i++) attention[from + i] += part * value[to + i]
+        })
       }
       add(x, linear('self_attn.o_proj', attention))
       const z = norm(`model.layers.${layer}.post_attention_layernorm.weight`, x)

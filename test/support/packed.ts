@@ -19,26 +19,33 @@ export function npm(...words: readonly string[]): string {
 }
 
 let names: readonly string[] | undefined
+let packed: string | undefined
+
+interface Told {
+  readonly filename: string
+  readonly files: readonly { readonly path: string }[]
+}
+
+/** Has npm pack, and notes the names of all files. */
+function npmPack(...words: readonly string[]): Told {
+  const told = JSON.parse(npm('pack', '--json', '--ignore-scripts', ...words))
+  const [one] = (Array.isArray(told) ? told : Object.values(told)) as [Told]
+  names = one.files.map((file) => file.path)
+  return one
+}
 
 /** The names of all files in the package, with `/`. */
 export function packedNames(): readonly string[] {
-  if (names) return names
-  const told = JSON.parse(npm('pack', '--dry-run', '--json', '--ignore-scripts'))
-  const [{ files }] = Array.isArray(told) ? told : Object.values(told)
-  names = files.map((file: { path: string }) => file.path) as string[]
-  return names
+  if (!names) npmPack('--dry-run')
+  return names!
 }
-
-let packed: string | undefined
 
 /** Packs the package, once, into a folder that ends with the process. */
 function packOnce(): string {
   if (packed) return packed
   const folder = mkdtempSync(path.join(os.tmpdir(), 'terge-packed-'))
   process.once('exit', () => rmSync(folder, { recursive: true, force: true }))
-  const told = JSON.parse(npm('pack', '--json', '--ignore-scripts', '--pack-destination', folder))
-  const [{ filename }] = Array.isArray(told) ? told : Object.values(told)
-  packed = path.join(folder, filename)
+  packed = path.join(folder, npmPack('--pack-destination', folder).filename)
   return packed
 }
 
