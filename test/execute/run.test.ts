@@ -50,7 +50,7 @@ const contents = (folder: string): Record<string, string> =>
   Object.fromEntries(
     readdirSync(folder)
       .sort()
-      .map((name) => [name, readFileSync(path.join(folder, name)).toString('base64')]),
+      .map((name) => [name, readFileSync(path.join(folder, name)).toString('latin1')]),
   )
 
 async function runIn(folder: string, options: RunOptions = {}, recipe = RECIPE) {
