@@ -325,6 +325,36 @@ test('chains: a dense model of a mixture is a base, stacks keep their layers, an
     })
   }))
 
+test('experts of a quantized base are quantized, and routers are not', () =>
+  inFolder(async (folder) => {
+    const names = [
+      ...['q', 'k', 'v', 'o'].map((part) => `self_attn.${part}_proj`),
+      ...PARTS.map((part) => `mlp.${part}`),
+    ]
+    const tensors = {
+      'model.embed_tokens.weight': random([8, 128], 1),
+      'lm_head.weight': random([8, 128], 2),
+      ...Object.fromEntries(
+        names.map((name, at) => [`model.layers.0.${name}.weight`, random([128, 128], at + 3)] as const),
+      ),
+    }
+    const sizes = { hidden_size: 128, intermediate_size: 128, num_hidden_layers: 1 }
+    write(folder, 'model', tensors, { ...CONFIGS.llama, ...sizes })
+    const model = path.join(folder, 'model')
+    const quantized = { path: path.join(folder, 'quantized'), quantize: 'fp8-channel' }
+    const merge = { method: 'passthrough', models: ['model'] }
+    await run(await plan({ terge: 1, models: { model }, merge, output: quantized }), { sync: false })
+    const steps = { x: { moe: { upcycle: { model: 'quantized', copies: 2 } } } }
+    const output = { path: path.join(folder, 'mix'), quantize: 'fp8-channel' }
+    const models = { quantized: quantized.path }
+    await run(await plan({ terge: 1, models, steps, output }), { sync: false })
+    const [before, found] = [read(quantized.path), read(output.path)]
+    const at = 'model.layers.0.block_sparse_moe'
+    assert.equal(found[`${at}.experts.1.w1.weight`]!.bytes, before['model.layers.0.mlp.gate_proj.weight']!.bytes)
+    assert.is(found[`${at}.experts.1.w1.weight`]!.dtype, 'F8_E4M3')
+    assert.is(found[`${at}.gate.weight`]!.dtype, 'BF16')
+  }))
+
 test('layer types have one entry for each layer of a mixture of a stack, and a window that goes is reported', () =>
   inFolder(async (folder) => {
     write(folder, 'm', dense(random, 1), CONFIGS.mistral!)

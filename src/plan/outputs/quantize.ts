@@ -37,7 +37,8 @@ export function chooseQuantized(quantizer: Quantizer, value: Value, base: Checkp
   const oriented = orientations(value.tensors, base.config)
   const chosen = [...value.tensors].filter(([name, tensor]) => {
     if (!name.endsWith(WEIGHT) || tensor.shape.length !== 2 || !isFloat(tensor.dtype)) return false
-    if (base.quantized) return base.quantized.weights.has(name)
+    // A step such as moe makes weights that the base does not have.
+    if (base.quantized && base.tensors.has(name)) return base.quantized.weights.has(name)
     const rests = tensor.shape.some((size) => size === 0 || size % FP8_BLOCK !== 0)
     const module = moduleOf(name)
     const apart = EMBEDDING.test(name) || HEAD.test(name) || ROUTER.test(module) || /norm/i.test(module)
