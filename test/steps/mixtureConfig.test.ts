@@ -44,10 +44,10 @@ test('null is not written where classes of mixtures would compute with it', () =
 })
 
 test('windows are found where the class of the base has them', () => {
-  const found = (config: object) => windowsOf({ max_position_embeddings: 64, ...config }, 3)
+  const found = (config: object, layers = [0, 1, 2]) => windowsOf({ max_position_embeddings: 64, ...config }, layers)
   const sliding = { use_sliding_window: true, sliding_window: 4 }
   assert.equal(found({ model_type: 'mistral', sliding_window: 4 }), { size: 4, layers: 'all' })
-  assert.equal(windowsOf({ model_type: 'mistral' }, 3), { size: 4096, layers: 'all' })
+  assert.equal(windowsOf({ model_type: 'mistral' }, [0, 1, 2]), { size: 4096, layers: 'all' })
   assert.is(found({ model_type: 'mistral', sliding_window: null }), undefined)
   assert.is(found({ model_type: 'mistral', sliding_window: 64 }), undefined)
   assert.is(found({ model_type: 'llama', sliding_window: 4 }), undefined)
@@ -55,6 +55,9 @@ test('windows are found where the class of the base has them', () => {
   assert.is(found({ model_type: 'qwen2', ...sliding }), undefined)
   assert.equal(found({ model_type: 'qwen2', ...sliding, max_window_layers: 1 }), { size: 4, layers: 'some' })
   assert.equal(found({ model_type: 'qwen3', ...sliding, max_window_layers: 0 }), { size: 4, layers: 'all' })
+  // Of a stack, only the layers that it has count.
+  assert.is(found({ model_type: 'qwen2', ...sliding, max_window_layers: 1 }, [0, 0]), undefined)
+  assert.equal(found({ model_type: 'qwen3', ...sliding, max_window_layers: 1 }, [2, 1])!.layers, 'all')
   const layer_types = ['full_attention', 'sliding_attention', 'full_attention']
   assert.equal(found({ model_type: 'qwen3', ...sliding, layer_types }), { size: 4, layers: 'some' })
 })

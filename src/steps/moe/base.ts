@@ -65,9 +65,14 @@ export function windowsIn(
   { title, windows: possible }: Architecture,
   config: Config,
   layers: number,
-  { recipe, faults }: PlanContext,
+  { recipe, faults, values }: PlanContext,
 ): { readonly change: ConfigChange; readonly lost?: string } {
-  const own = windowsOf(config, layers)
+  // A stack has its layers from elsewhere; those of other models are taken as if they were the base's.
+  const [stack] = values.get(step.base)!.layers?.values() ?? []
+  const own = windowsOf(
+    config,
+    Array.from({ length: layers }, (_, layer) => stack?.order[layer]?.layer ?? layer),
+  )
   if (own && possible === own.layers) return { change: {} }
   const lost =
     own &&

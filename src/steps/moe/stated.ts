@@ -80,17 +80,20 @@ export interface Windows {
   readonly layers: 'all' | 'some'
 }
 
-/** The sliding windows of a dense model, as its class reads them. Windows of the whole context are none. */
-export function windowsOf(config: Config, layers: number): Windows | undefined {
+/**
+ * The sliding windows of a dense model, as its class reads them. Windows of the whole context are none. `layers`: which of the
+ * layers of the configuration it has.
+ */
+export function windowsOf(config: Config, layers: readonly number[]): Windows | undefined {
   const type = String(config.model_type)
   const { sliding_window: size = 4096, layer_types: types, max_window_layers: first = 28 } = config
   const context = config.max_position_embeddings ?? DEFAULTS[type]?.max_position_embeddings
   if (typeof size !== 'number' || size >= Number(context)) return undefined
   if (type === 'mistral') return { size, layers: 'all' }
   if (!/^qwen[23]$/.test(type) || config.use_sliding_window !== true) return undefined
-  const kinds: readonly boolean[] = Array.isArray(types)
-    ? types.map((kind) => kind === 'sliding_attention')
-    : Array.from({ length: layers }, (_, layer) => layer >= Number(first))
+  const kinds = layers.map((layer) =>
+    Array.isArray(types) ? types[layer] === 'sliding_attention' : layer >= Number(first),
+  )
   if (!kinds.includes(true)) return undefined
   return { size, layers: kinds.includes(false) ? 'some' : 'all' }
 }
