@@ -16,7 +16,8 @@ const HEAD = /(^|[._])(unembed\w*|output_embeddings)$/i
  * Embeddings that compute in a way of their own, or whose weight networks read without calling them: PEFT would load an update of them
  * and not compute with it.
  */
-const OWN_FORWARD = /(^|\.)(embed_positions|rel_embeddings|query_embed|query_position_embeddings|level_embed)$/
+const OWN_FORWARD =
+  /(^|\.)(embed_positions|rel_embeddings|query_embed|query_position_embeddings|level_embed|(iou|obj_score)_token|mask_tokens|(not_a_point|no_mask)_embed|point_embed\.\d+)$/
 
 /** The module of a tensor, and the tensor's name in it: `a.b.weight` is `weight` of `a.b`. */
 export function moduleOf(tensor: string): { readonly module: string; readonly part: string } {

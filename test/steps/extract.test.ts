@@ -302,12 +302,18 @@ test('names: stored keeps the names of the files; filters match them in both cas
     assert.match(fault!.message, 'take only some parts of model.layers.0.mlp.experts.down_proj')
   }))
 
-test('what PEFT can’t compute with has no factors: positions of BART, and the embedding that encoder and decoder share', () =>
+test('what PEFT can’t compute with has no factors: weights that networks read themselves, and shared embeddings', () =>
   inFolder(async (folder) => {
     const base: Tensors = {
       'model.shared.weight': random([10, 6], 1),
       'model.encoder.embed_positions.weight': random([8, 6], 2),
       'model.encoder.layers.0.fc1.weight': random([8, 6], 3),
+      'model.mixer.A_log': random([6, 6], 4),
+      'model.mixer.dt_proj.weight': random([6, 2], 5),
+      'model.attention.in_proj_weight': random([18, 6], 6),
+      'model.attention.out_proj.weight': random([6, 6], 7),
+      'model.up.weight': random([4, 6, 2, 2], 8),
+      'model.up.bias': random([6], 9),
     }
     const tuned = Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, 60 + i)]))
     const config = { model_type: 'bart', architectures: ['BartForConditionalGeneration'], is_encoder_decoder: true }
@@ -315,7 +321,8 @@ test('what PEFT can’t compute with has no factors: positions of BART, and the 
     assert.equal([made.config.target_modules, made.config.task_type], [['fc1'], null])
     const { left } = json(folder, 'adapter/lineage.json').steps.adapter as ExtractRecord
     assert.match(left!['model.shared.weight']!, 'encoder and decoder')
-    assert.match(left!['model.encoder.embed_positions.weight']!, 'modules_to_save')
+    for (const name of ['encoder.embed_positions', 'mixer.dt_proj', 'attention.out_proj', 'up'])
+      assert.match(left![`model.${name}.weight`]!, 'no low-rank form: modules_to_save')
   }))
 
 test('a module with others inside is not saved because of its own bias', () =>

@@ -6,20 +6,35 @@ import { EMBEDDING, isHead, SHARED, saysTied } from '../../networks/tied.js'
 
 type Config = Readonly<Record<string, unknown>> | undefined
 
-/** Networks with state spaces, which read the weights of these layers themselves: PEFT refuses them. */
+/** Layers that PEFT refuses in these networks. */
 const STATE_SPACE = /^(falcon_h1|mamba|mamba2|falcon_mamba|nemotron_h)$/
-const READ_ITSELF = /(^|\.)(out_proj|conv1d)$/
+const REFUSED = /(^|\.)(out_proj|conv1d)$/
+
+/** Modules that read the weights of layers inside of them without calling these: by a tensor beside, which they have too. */
+const READERS: readonly (readonly [beside: string, layers: RegExp])[] = [
+  // State spaces.
+  ['A_log', /^(dt_proj|out_proj)$/],
+  // The attention of torch itself.
+  ['in_proj_weight', /^out_proj$/],
+  // WavLM.
+  ['gru_rel_pos_linear.weight', /^(q|k|v|out)_proj$/],
+]
 
 /** Why an embedding is neither changed nor saved. */
 export const SHARED_EMBEDDING = 'an embedding of encoder and decoder at once: PEFT would change one of them'
 
 /** Whether PEFT has no layer for a weight that looks like one. */
 export function unfitIn({ tensors }: Value, config: Config): (name: string, shape: readonly number[]) => boolean {
-  const readsItself = STATE_SPACE.test(String(config?.model_type))
+  const isStateSpace = STATE_SPACE.test(String(config?.model_type))
+  const isRead = (module: string): boolean => {
+    const dot = module.lastIndexOf('.') + 1
+    const [owner, own] = [module.slice(0, dot), module.slice(dot)]
+    return READERS.some(([beside, layers]) => layers.test(own) && tensors.has(`${owner}${beside}`))
+  }
   const width = config?.groups_width
   return (name, shape) => {
     const { module } = moduleOf(name)
-    if (readsItself && READ_ITSELF.test(module)) return true
+    if (isRead(module) || (isStateSpace && REFUSED.test(module))) return true
     if (shape.length !== 4) return false
     const [outputs, inputs, height] = shape
     // A transposed convolution is stored as [inputs, outputs, ...].
