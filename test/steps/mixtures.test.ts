@@ -249,6 +249,33 @@ test('a pool says what it leaves out, and refuses experts that would compute som
     )
   }))
 
+test('mixtures without a dense form are pooled with all rows of their routers, and are not made dense', () =>
+  inFolder(async (folder) => {
+    const bias = (layer: number) => `model.layers.${layer}.mlp.gate.e_score_correction_bias`
+    const models = [1, 2].map((seed) => ({
+      ...mixture('qwen', 2, random, seed),
+      ...Object.fromEntries([0, 1].map((layer) => [bias(layer), random([2], seed + 200 + layer)] as const)),
+    }))
+    const config = { ...COMMON, model_type: 'deepseek_v3', n_routed_experts: 2, num_experts_per_tok: 1 }
+    write(folder, 'a', models[0]!, { ...config, moe_intermediate_size: WIDTH, routed_scaling_factor: 2.5 })
+    write(folder, 'b', models[1]!, { ...config, moe_intermediate_size: WIDTH, routed_scaling_factor: 2.5 })
+    write(folder, 'c', models[1]!, { ...config, moe_intermediate_size: WIDTH, routed_scaling_factor: 1 })
+    const { tensors, config: made } = await make(folder, { x: { moe: { pool: ['a', 'b'] } } }, 'a', 'b')
+    assert.is(made.n_routed_experts, 4)
+    const both = models.flatMap((model) => [...f32Of(model[bias(1)]!)])
+    assert.equal([...f32Of(tensors[bias(1)]!)], both)
+    const up = (expert: number) => `model.layers.1.mlp.experts.${expert}.up_proj.weight`
+    assert.equal(tensors[up(3)]!.bytes, models[1]![up(1)]!.bytes)
+    assert.match(
+      await refused(folder, { x: { moe: { pool: ['a', 'c'] } } }, 'a', 'c'),
+      /'a' has routed_scaling_factor 2.5, and 'c' 1/,
+    )
+    assert.match(
+      await refused(folder, { x: { moe: { dense: { model: 'a' } } } }, 'a'),
+      /not a mixture that this step knows/,
+    )
+  }))
+
 test('a dense model leaves out experts of weight 0, whatever they are', () =>
   inFolder(async (folder) => {
     const moe = mixture('qwen', 3, random, 1, 9)

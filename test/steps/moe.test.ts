@@ -390,7 +390,7 @@ test('mixtures that do not fit are refused with a reason', async () => {
       /short. has 1 layer, but the base has 2/,
       { short: { stack: [{ model: 'a', layers: [0, 1] }] } },
     ],
-    ['llama', { dense: { model: 'a' } }, /not a mixture that terge knows/],
+    ['llama', { dense: { model: 'a' } }, /not a mixture that this step knows/],
   ]
   for (const [kind, moe, reason, more] of cases) {
     const found = await refused(kind, moe, more)

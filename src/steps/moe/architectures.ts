@@ -200,6 +200,24 @@ export const ALL: Readonly<Record<ArchitectureName, Architecture>> = {
   },
 }
 
+/** What is known of a mixture whose experts are only put together with others. */
+export type PooledKind = Pick<Architecture, 'title' | 'count' | 'fused' | 'block' | 'parts'>
+
+const single = (title: string, like: Architecture, count: Architecture['count']): PooledKind => ({
+  ...{ title, count, fused: false, parts: like.parts },
+  block: () => like.block('parts'),
+})
+const OTHERS: Readonly<Record<string, PooledKind>> = {
+  olmoe: single('OLMoE', ALL.qwen3_moe, 'num_experts'),
+  phimoe: single('PhiMoE', ALL.mixtral, 'num_local_experts'),
+  deepseek_v2: single('DeepSeek V2', ALL.deepseek, 'n_routed_experts'),
+  deepseek_v3: single('DeepSeek V3', ALL.deepseek, 'n_routed_experts'),
+}
+
+/** Mixtures that can be pooled, by `model_type`. */
+export const pooledKindOf = (modelType: string): PooledKind | undefined =>
+  architectureOf(modelType) ?? (Object.hasOwn(OTHERS, modelType) ? OTHERS[modelType] : undefined)
+
 export const architectureOf = (modelType: unknown): Architecture | undefined =>
   Object.values(ALL).find((one) => one.name === modelType)
 

@@ -68,7 +68,7 @@ const EXPERT = /^experts\.(\d+)\.(\w+)\.weight$/
 const SHARED = /^shared_expert(s|_gate)?\./
 
 /** A string: why its experts can't be told. */
-export function mixtureOf(value: Value, { parts }: Architecture): Mixture | string {
+export function mixtureOf(value: Value, { parts }: Pick<Architecture, 'parts'>): Mixture | string {
   const partOf = new Map(Object.entries(parts).map(([part, name]) => [name, part as Part]))
   const byLayer = new Map<number, Map<string, ValueTensor>>()
   const names = new Set<string>()

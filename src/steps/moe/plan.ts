@@ -7,7 +7,7 @@ import { refuseAnyPacked } from '../../networks/packed.js'
 import { HEAD } from '../../networks/tied.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext, PlannedStep } from '../types.js'
-import { type Architecture, PARTS } from './architectures.js'
+import { type Architecture, architectureOf, PARTS, pooledKindOf } from './architectures.js'
 import { type Config, otherMlps, readBase, windowsIn } from './base.js'
 import { planDense } from './changed/dense.js'
 import { planPool } from './changed/pool.js'
@@ -45,10 +45,14 @@ function planChange(step: PoolStep | DenseStep, context: PlanContext): PlannedMi
   const models = step.form === 'pool' ? step.models : [step.model]
   const own = models.map((name) => values.get(name)!)
   if (refuseAnyPacked(recipe, own, step.at, faults)) return undefined
-  const read = models.map((name) => readMixture(step, name, context))
+  if (step.form === 'dense') {
+    const read = readMixture(step, step.model, architectureOf, 'Mixtral, Qwen2-MoE, Qwen3-MoE or DeepSeek-MoE', context)
+    return read && planDense(step, read, context)
+  }
+  const known = 'Mixtral, Qwen2-MoE, Qwen3-MoE, DeepSeek, OLMoE or PhiMoE'
+  const read = models.map((name) => readMixture(step, name, pooledKindOf, known, context))
   const complete = read.filter((one) => one !== undefined)
-  if (complete.length < read.length) return undefined
-  return step.form === 'pool' ? planPool(step, complete, context) : planDense(step, complete[0]!, context)
+  return complete.length < read.length ? undefined : planPool(step, complete, context)
 }
 
 function planMix(step: MixStep, context: PlanContext): PlannedMixture | undefined {

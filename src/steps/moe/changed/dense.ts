@@ -2,7 +2,7 @@
 import { quote } from '../../../core/suggest.js'
 import type { Value, ValueTensor } from '../../../expr/values.js'
 import type { PlanContext } from '../../types.js'
-import { PARTS } from '../architectures.js'
+import { type Architecture, PARTS } from '../architectures.js'
 import { isMatrix, type Refuse, refusing } from '../refuse.js'
 import { stated } from '../stated.js'
 import type { DenseStep, MoeSaid } from '../types.js'
@@ -11,7 +11,7 @@ import { besides, made, matrixOf, type ReadMixture } from './read.js'
 
 export function planDense(
   step: DenseStep,
-  read: ReadMixture,
+  read: ReadMixture<Architecture>,
   context: PlanContext,
 ): { readonly value: Value; readonly says: MoeSaid } | undefined {
   const refuse = refusing(context, step.at)
@@ -110,7 +110,7 @@ const windowsOf = ({ model_type: type, use_sliding_window: windows }: ReadMixtur
 
 /** What the dense model does not have of the mixture. */
 function notesOf(
-  { config, architecture, name }: ReadMixture,
+  { config, architecture, name }: ReadMixture<Architecture>,
   weights: readonly number[],
   shared: boolean,
   biases: boolean,

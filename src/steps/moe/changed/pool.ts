@@ -3,7 +3,7 @@ import { quote } from '../../../core/suggest.js'
 import type { Value, ValueTensor } from '../../../expr/values.js'
 import { analysisTensor } from '../../shared/analysisTensor.js'
 import type { PlanContext } from '../../types.js'
-import { type Architecture, PARTS, type Part } from '../architectures.js'
+import { PARTS, type Part, type PooledKind } from '../architectures.js'
 import type { MixtureLayer } from '../network.js'
 import { ofBase, refusing } from '../refuse.js'
 import { stated } from '../stated.js'
@@ -75,7 +75,7 @@ export function planPool(
       },
     },
     says: {
-      ...{ models: [...new Set(step.models)], form: step.form, layout: step.layout, architecture: architecture.name },
+      ...{ models: [...new Set(step.models)], form: step.form, layout: step.layout, architecture: first.type },
       pooled: all.map(({ name, mixture }) => ({ model: name, experts: mixture.count })),
       ...(typeof perToken === 'number' ? { experts_per_token: perToken } : {}),
       ...(notes.length > 0 ? { notes } : {}),
@@ -87,7 +87,7 @@ export function planPool(
 function whyApart(first: ReadMixture, other: ReadMixture): string | undefined {
   const [a, b] = [first, other].map(({ mixture }) => mixture) as [ReadMixture['mixture'], ReadMixture['mixture']]
   const [one, two] = [first, other].map(({ name }) => quote(name))
-  if (other.architecture !== first.architecture)
+  if (other.type !== first.type)
     return `${one} is a ${first.architecture.title} model, and ${two} is ${other.architecture.title}`
   if (a.hidden !== b.hidden || a.width !== b.width)
     return `the experts of ${one} have the sizes ${a.width} and ${a.hidden}, those of ${two} ${b.width} and ${b.hidden}`
@@ -104,8 +104,7 @@ function whyApart(first: ReadMixture, other: ReadMixture): string | undefined {
 /** What the result does not have of the mixtures after the first. */
 function notesOf([first, ...others]: readonly ReadMixture[]): string[] {
   const kept = quote(first!.name)
-  const normalized = ({ config, architecture }: ReadMixture): boolean =>
-    architecture.name === 'mixtral' || config.norm_topk_prob === true
+  const normalized = ({ config, type }: ReadMixture): boolean => type === 'mixtral' || config.norm_topk_prob === true
   return others.flatMap((other) => {
     const name = quote(other.name)
     if (other.name === first!.name) return []
@@ -147,7 +146,7 @@ function stacked(
 /** The experts of a layer, in the dtypes of the first mixture. */
 function experts(
   { layout }: PoolStep,
-  architecture: Architecture,
+  architecture: PooledKind,
   block: string,
   all: readonly ReadMixture[],
   at: number,

@@ -2,7 +2,7 @@
 import { quote } from '../../../core/suggest.js'
 import { stackedLike, type Value, type ValueTensor, withNetwork } from '../../../expr/values.js'
 import type { PlanContext } from '../../types.js'
-import { type Architecture, architectureOf, type Part } from '../architectures.js'
+import type { Part, PooledKind } from '../architectures.js'
 import { type Mixture, type MixtureLayer, mixtureOf } from '../network.js'
 import { ofBase, refusing } from '../refuse.js'
 import type { DenseStep, PoolStep } from '../types.js'
@@ -10,11 +10,13 @@ import { reshaped } from '../weights.js'
 
 type Config = Readonly<Record<string, unknown>>
 
-export interface ReadMixture {
+export interface ReadMixture<Kind extends PooledKind = PooledKind> {
   readonly name: string
+  /** Its `model_type`. */
+  readonly type: string
   readonly value: Value
   readonly config: Config
-  readonly architecture: Architecture
+  readonly architecture: Kind
   readonly mixture: Mixture
 }
 
@@ -24,22 +26,30 @@ export function configOfValue({ origin, sizes, network }: Value, { configOf }: P
   return config && withNetwork({ ...config, ...sizes }, network)
 }
 
-export function readMixture(step: PoolStep | DenseStep, name: string, context: PlanContext): ReadMixture | undefined {
+/** `kindOf`: the kinds that the step knows. `known`: their names. */
+export function readMixture<Kind extends PooledKind>(
+  step: PoolStep | DenseStep,
+  name: string,
+  kindOf: (modelType: string) => Kind | undefined,
+  known: string,
+  context: PlanContext,
+): ReadMixture<Kind> | undefined {
   const refuse = refusing(context, step.at)
   const value = context.values.get(name)!
   const config = configOfValue(value, context)
-  const architecture = architectureOf(config?.model_type)
+  const type = String(config?.model_type ?? null)
+  const architecture = kindOf(type)
   if (!config || !architecture)
     return refuse(
-      `${quote(name)} is not a mixture that terge knows: its model_type is ${JSON.stringify(config?.model_type ?? null)}`,
-      'name Mixtral, Qwen2-MoE, Qwen3-MoE or DeepSeek-MoE models',
+      `${quote(name)} is not a mixture that this step knows: its model_type is ${JSON.stringify(config?.model_type ?? null)}`,
+      `name ${known} models`,
     )
   const mixture = mixtureOf(value, architecture)
   if (typeof mixture === 'string')
     return refuse(`${quote(name)} is not a complete ${architecture.title} model: ${mixture}`, 'use a complete model')
   if (Number(config.n_group ?? 1) > 1)
     return refuse(`${quote(name)} chooses experts by groups`, 'name a mixture without n_group')
-  return { name, value, config, architecture, mixture }
+  return { name, type, value, config, architecture, mixture }
 }
 
 /** One matrix of one expert: a stored part of a tensor, or a tensor. A string: why it can't be taken alone. */
