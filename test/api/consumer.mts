@@ -287,6 +287,7 @@ export async function verified(lineagePath: string): Promise<boolean> {
     key: 'pub.pem',
     certificate: 'ca.pem',
     signature: 'model.sig',
+    ignore: ['cache'],
     recipeFolder: '.',
     reproduce: true,
     allowCommands: true,
