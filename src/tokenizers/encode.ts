@@ -47,10 +47,7 @@ export function openEncoder(tokenizer: Tokenizer, start: string, shown: string, 
       'save its tokenizer.json: AutoTokenizer.from_pretrained(…, use_fast=True).save_pretrained(…)',
     )
   const { document, traits } = encodable(tokenizer, settings, (what) =>
-    refuse(
-      `terge cannot cut texts with this tokenizer: ${what}`,
-      'use ids from another tool, or a model with another tokenizer',
-    ),
+    refuse(`terge cannot cut texts with this tokenizer: ${what}`, 'use a model with another tokenizer'),
   )
   const library = limited(() => new Library(document, {}), refuse)
   if (library.model && tokenizer.scores) Object.assign(library.model, { tokenize: cutUnigram(...scoresOf(tokenizer)) })

@@ -70,7 +70,13 @@ function rowsOf(step: MixStep, making: Making, context: PlanContext): RowSource[
   if (step.gate === 'statistics') return meansOf(step, making, context)
   const listed = [...step.experts, ...(shared && shared.prompts.length > 0 ? [shared] : [])]
   const texts = listed.flatMap(({ prompts, negative }) => [...prompts, ...negative])
-  const cut = cutTexts(context, step, step.base, texts)
+  const cut = cutTexts(
+    context,
+    step,
+    step.base,
+    texts,
+    'write gate: statistics, with a file of hidden states, or gate: random',
+  )
   if (!cut) return undefined
   const ids = (texts: readonly string[]) => texts.map((text) => cut.get(text)!)
   const opened = context.tokenizers.files.size > 0

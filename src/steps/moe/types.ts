@@ -6,7 +6,7 @@ import type { AnalysisCommon } from '../analysis.js'
 export const GATES = {
   random: 'Random numbers of N(0, 1).',
   uniform_random: 'Random numbers, uniform between −√(1/H) and √(1/H), H being the width of the network.',
-  embedding: 'Normalised sums of the embeddings of the prompts’ tokens.',
+  embedding: 'Normalized sums of the embeddings of the prompts’ tokens.',
   statistics: 'Means of hidden states on the prompts, from a file.',
 } as const
 export type Gate = keyof typeof GATES

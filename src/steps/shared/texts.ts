@@ -4,15 +4,19 @@ import type { StepCommon } from '../../language/types.js'
 import type { Encoder } from '../../tokenizers/encode.js'
 import type { PlanContext } from '../types.js'
 
-/** The ids of each text's tokens, after the start of a text. Undefined with errors at the step: `bad-tokenizer`. */
+/**
+ * The ids of each text's tokens, after the start of a text. Undefined with errors at the step: `bad-tokenizer`. `instead`: what the step can do
+ * without cutting texts.
+ */
 export function cutTexts(
   context: PlanContext,
   step: StepCommon,
   model: string,
   texts: readonly string[],
+  instead: string,
 ): ReadonlyMap<string, readonly number[]> | undefined {
   const all = [...new Set(texts)]
-  return withEncoder(context, step, model, (encoder) => {
+  return withEncoder(context, step, model, instead, (encoder) => {
     const ids = encoder?.ids(all.map((text) => encoder.start + text))
     return new Map(all.map((text, at) => [text, ids?.[at] ?? []]))
   })
@@ -20,12 +24,13 @@ export function cutTexts(
 
 /**
  * What is made with the tokenizer of a model or step. There is none where models are not opened. Undefined with errors at the
- * step: `bad-tokenizer`.
+ * step: `bad-tokenizer`. `instead`: what the step can do without it.
  */
 export function withEncoder<T>(
   { recipe, values, tokenizers, tokenizerOf, faults }: PlanContext,
   { at }: StepCommon,
   model: string,
+  instead: string,
   make: (encoder: Encoder | undefined) => T,
 ): T | undefined {
   try {
@@ -33,7 +38,7 @@ export function withEncoder<T>(
   } catch (error) {
     if (!(error instanceof Fault)) throw error
     for (const { code, message, hint } of error.diagnostics)
-      faults.error(code, message, recipe.placeOf(at, 'key'), hint)
+      faults.error(code, message, recipe.placeOf(at, 'key'), [...(hint ? [hint] : []), instead].join('; or '))
     return undefined
   }
 }

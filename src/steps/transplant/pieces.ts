@@ -24,7 +24,9 @@ export function piecesOf(
 ): readonly (readonly number[])[] | undefined {
   const { recipe, faults } = context
   const place = recipe.placeOf(step.at)
-  const pieces = withEncoder(context, step, step.model, (encoder) => (encoder ? cutAll(encoder, tokens) : []))
+  const pieces = withEncoder(context, step, step.model, 'write missing: omp, nearest or mean', (encoder) =>
+    encoder ? cutAll(encoder, tokens) : [],
+  )
   if (!pieces) return undefined
   const found = pieces.map((ids) => ids.filter((id) => id < rows))
   const lost = tokens.filter((_, at) => found[at]!.length === 0)
