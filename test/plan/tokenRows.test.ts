@@ -75,6 +75,7 @@ function writeVariant(
   const config = JSON.parse(readFileSync(path.join(folder, 'config.json'), 'utf8')) as Record<string, unknown>
   const ids = { bos_token_id: tokens.indexOf('\n'), eos_token_id: tokens.indexOf('\n') }
   writeFileSync(path.join(folder, 'config.json'), JSON.stringify({ ...config, ...ids, vocab_size: rows }))
+  writeFileSync(path.join(folder, 'generation_config.json'), JSON.stringify(ids))
   return stored
 }
 
