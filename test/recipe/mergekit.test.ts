@@ -249,7 +249,7 @@ test('models are found next to the file, then in the working folder, then on the
     const planned = await terge(['plan', 'configs/c.yml', '-o', 'out'], folder)
     assert.match(planned.out, 'here: ../here.safetensors (1 file')
     const moved = await terge(['import', 'configs/c.yml', '-o', 'configs/deep/recipe.yml'], folder)
-    assert.equal([moved.code, moved.out], [0, ''], moved.err)
+    assert.equal([moved.code, moved.out], [0, 'wrote configs/deep/recipe.yml\n'], moved.err)
     assert.match(readFileSync(path.join(folder, 'configs/deep/recipe.yml'), 'utf8'), '  both: ../both.safetensors\n')
     const ran = await terge(['run', 'configs/deep/recipe.yml', '-o', 'out.safetensors', '--threads', '1'], folder)
     assert.is(ran.code, 0, ran.err)
