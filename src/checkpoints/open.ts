@@ -12,7 +12,7 @@ import type { OpenFile, Store } from '../storage/types.js'
 import type { View } from '../views/types.js'
 import { type Allowance, fullAllowance } from './containers/allowance.js'
 import { alphasIn, normsIn } from './containers/alphas.js'
-import { folderContainer, hasWholeWeights, openContainer } from './containers/index.js'
+import { folderContainer, hasWholeWeights, isIndex, openContainer } from './containers/index.js'
 import type { ContainerHeader, ContainerTensor } from './containers/types.js'
 import { type FolderWeights, folderWeights } from './folder.js'
 import { holdSmallFiles } from './heldFiles.js'
@@ -296,8 +296,8 @@ async function unopened(error: unknown, shown: string, file: string): Promise<ne
   throw fileFault(error, shown)
 }
 
-/** The name of a repository on the hub, and not of a file with weights. */
-const REPOSITORY = /^[\da-z][\w.-]*\/(?!.*\.(?:safetensors|bin|pth?|json)$)[\w.-]+(?:@[\w./-]+)?$/i
+/** What can be the name of a repository on the hub. */
+const REPOSITORY = /^[\da-z][\w.-]*\/[\w.-]+(?:@[\w./-]+)?$/i
 
 async function unreadable(
   error: { readonly code?: string | undefined; readonly message: string },
@@ -323,7 +323,7 @@ async function unreadable(
   const [near] = nearest(path.basename(file), siblings ?? [], 1)
   const slashed = meantPath(reference)
   const looked =
-    siblings === undefined && REPOSITORY.test(reference)
+    siblings === undefined && REPOSITORY.test(reference) && !isWeights(reference) && !isIndex(reference)
       ? `for a model on the hub, write hf:${reference}; looked for ${file}`
       : `looked for ${file}`
   const hint = near === undefined ? looked : `did you mean ${quote(path.join(path.dirname(reference), near))}?`
