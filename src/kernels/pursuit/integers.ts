@@ -11,7 +11,8 @@ const CHUNK = 256
 export const PANEL = 4
 /** A lane's sum of squares stays below 2³¹, rounding included. */
 const LANE = 46340 - 8
-const MOST = 32767
+/** The largest integer. */
+export const MOST = 32767
 /** Cosines of ±1 are these integers: there is room for errors of 2 %. */
 export const ONE = 32000
 

@@ -1,13 +1,13 @@
 /** Weights of which products know. Changes that hardly matter wait. */
 import type { Fit } from './fit.js'
-import { ONE, ULP } from './integers.js'
+import { MOST, ONE, ULP } from './integers.js'
 
 /** What rounding makes of the norm of a sum of rows, as a share of the sum of their norms: cosines are in float32 there. */
 const UNSURE = 6e-4
 /** About the norm of a sum of rows of norm 1, as a share of that of its coefficients. */
 const TOGETHER = 0.6
-/** Half of the last place of a coefficient. */
-const COEFFICIENT = 2 ** -30
+/** The sum of integers whose products with integers of 16 bits have a sum below 2³¹. */
+const SUM = 2 ** 16 - 8
 
 /** Rows of a thread's memory. */
 export interface ProductRoom {
@@ -43,7 +43,7 @@ export function lagging(
   fit: Fit,
   k: number,
 ): Lagging {
-  const words = new Int16Array(buffer, coefficientsAt, 4 * Math.ceil(k / 2))
+  const words = new Int16Array(buffer, coefficientsAt, 2 * Math.ceil(k / 2))
   const addresses = new Uint32Array(buffer, addressesAt, 2 * Math.ceil(k / 2))
   const [shares, before, applied, waiting] = [1, 2, 3, 4].map(() => new Float64Array(k)) as [
     ...[Float64Array, Float64Array, Float64Array, Float64Array],
@@ -54,19 +54,17 @@ export function lagging(
     drift = 0
     applied.fill(0)
   }
-  /** Writes changes as pairs of integers, and where their rows of cosines are. */
+  /** Writes changes as integers, and where their rows of cosines are. What rounding leaves of a change waits on. */
   const write = (places: readonly number[], unit: number): void => {
     for (const [i, place] of places.entries()) {
-      const exact = (waiting[place]! / unit) * 32768
-      const high = Math.round(exact)
-      const at = 4 * (i >> 1) + (i & 1)
-      words[at] = high
-      words[at + 2] = Math.round((exact - high) * 32768)
+      const word = Math.max(-MOST, Math.min(MOST, Math.round(waiting[place]! / unit)))
+      words[i] = word
       addresses[i] = cosinesAt + place * pitch
+      applied[place] = applied[place]! + word * unit
+      waiting[place] = shares[place]! - applied[place]!
     }
     if ((places.length & 1) === 0) return
-    words[2 * places.length - 1] = 0
-    words[2 * places.length + 1] = 0
+    words[places.length] = 0
     addresses[places.length] = addresses[places.length - 1]!
   }
   return {
@@ -94,12 +92,11 @@ export function lagging(
         most = Math.max(most, Math.abs(waiting[place]!))
         sum += Math.abs(waiting[place]!)
       }
-      // Sums of products of integers stay below 2³¹.
-      const unit = Math.max(1, 2 ** Math.ceil(Math.log2(Math.max(most, sum / 2) * 1.001)))
-      for (const place of places) applied[place] = shares[place]!
+      // Integers, rounded, have 16 bits, and their products with cosines a sum below 2³¹. A power of two is exact.
+      const least = Math.max(most / MOST, sum / (SUM - places.length / 2))
+      const unit = sum > 0 ? 2 ** Math.ceil(Math.log2(least)) : 1
       write(places, unit)
-      for (const place of places) waiting[place] = 0
-      drift += ULP * (5 * sum + 3) + places.length * unit * COEFFICIENT
+      drift += ULP * (5 * sum + 3)
       let rest = 0
       for (let i = 0; i < fit.chosen.length; i++) rest += Math.abs(waiting[i]!)
       lag = rest > 0 ? fit.normOf(waiting) + UNSURE * rest : 0

@@ -15,7 +15,7 @@ export const BLOCK = 64
 /** What cosines as integers leave out, and numbers that come in between. */
 const [COSINE, SLACK] = [0.5 / ONE, 16 * ULP]
 /** Changes of weights that are not applied may change no product by more than about this share of the largest one. */
-const LAG = 0.15
+const LAG = 0.06
 /** More rows than these are not corrected one by one. */
 const CROWD = 200
 
@@ -25,7 +25,7 @@ const cosinePitch = (count: number): number => 2 * BLOCK * blocksOf(count) + 64
 
 export const roomBytes = (count: number, k: number): number[] => {
   const [blocks, pairs] = [blocksOf(count), Math.ceil(k / 2)]
-  return [k * cosinePitch(count), 8 * pairs, 8 * pairs, 4 * BLOCK * blocks, 4 * blocks]
+  return [k * cosinePitch(count), 8 * pairs, 4 * pairs, 4 * BLOCK * blocks, 4 * blocks]
 }
 
 /** What products are computed from: a row, its norm, and what its integers leave out as a share of it. */

@@ -149,45 +149,37 @@ export function narrow(c: usize, stride: usize, m: i32, n: i32, out: usize, widt
 }
 
 /**
- * For each of so many blocks of 64 rows: takes pairs of rows of cosines off their products, each number c times: c is `high` · 2⁻¹⁵ +
- * `low` · 2⁻³⁰, both integers of 16 bits, times `unit`. `pairs`: for each row its address, then for each pair its four integers. Writes the
- * largest (|product| + error) · norm of each block, and returns the largest (|product| − error) · norm.
+ * For each of so many blocks of 64 rows: takes pairs of rows of cosines off their products, each number c · `unit` times: c is an integer
+ * of 16 bits. `addresses`: of each row. `coefficients`: c of each row. Writes the largest (|product| + error) · norm of each block, and
+ * returns the largest (|product| − error) · norm.
  */
 export function takeOff(
   products: usize, addresses: usize, pairs: i32, coefficients: usize, unit: f32, error: f32, norms: usize, blocks: i32, peaks: usize,
 ): f32 {
-  const high = f32x4.splat(unit / 32768), low = f32x4.splat(unit / 1073741824), slack = f32x4.splat(error)
+  const scale = f32x4.splat(unit), slack = f32x4.splat(error)
   let least = f32x4.splat(0)
   let column: usize = 0
   for (let block = 0; block < blocks; block++) {
     let peak = f32x4.splat(0)
     for (let part = 0; part < 4; part++) {
-      let h0 = i32x4.splat(0), h1 = h0, h2 = h0, h3 = h0, l0 = h0, l1 = h0, l2 = h0, l3 = h0
+      let s0 = i32x4.splat(0), s1 = s0, s2 = s0, s3 = s0
       let at = addresses, c = coefficients
       for (let pair = 0; pair < pairs; pair++) {
         const g = <usize>load<u32>(at) + column, other = <usize>load<u32>(at, 4) + column
-        const h = v128.load32_splat(c), l = v128.load32_splat(c, 4)
+        const k = v128.load32_splat(c)
         let x = v128.load(g), y = v128.load(other)
-        let z = v128.shuffle<i16>(x, y, 0, 8, 1, 9, 2, 10, 3, 11)
-        h0 = i32x4.add(h0, i32x4.dot_i16x8_s(z, h))
-        l0 = i32x4.add(l0, i32x4.dot_i16x8_s(z, l))
-        z = v128.shuffle<i16>(x, y, 4, 12, 5, 13, 6, 14, 7, 15)
-        h1 = i32x4.add(h1, i32x4.dot_i16x8_s(z, h))
-        l1 = i32x4.add(l1, i32x4.dot_i16x8_s(z, l))
+        s0 = i32x4.add(s0, i32x4.dot_i16x8_s(v128.shuffle<i16>(x, y, 0, 8, 1, 9, 2, 10, 3, 11), k))
+        s1 = i32x4.add(s1, i32x4.dot_i16x8_s(v128.shuffle<i16>(x, y, 4, 12, 5, 13, 6, 14, 7, 15), k))
         x = v128.load(g, 16)
         y = v128.load(other, 16)
-        z = v128.shuffle<i16>(x, y, 0, 8, 1, 9, 2, 10, 3, 11)
-        h2 = i32x4.add(h2, i32x4.dot_i16x8_s(z, h))
-        l2 = i32x4.add(l2, i32x4.dot_i16x8_s(z, l))
-        z = v128.shuffle<i16>(x, y, 4, 12, 5, 13, 6, 14, 7, 15)
-        h3 = i32x4.add(h3, i32x4.dot_i16x8_s(z, h))
-        l3 = i32x4.add(l3, i32x4.dot_i16x8_s(z, l))
+        s2 = i32x4.add(s2, i32x4.dot_i16x8_s(v128.shuffle<i16>(x, y, 0, 8, 1, 9, 2, 10, 3, 11), k))
+        s3 = i32x4.add(s3, i32x4.dot_i16x8_s(v128.shuffle<i16>(x, y, 4, 12, 5, 13, 6, 14, 7, 15), k))
         at += 8
-        c += 8
+        c += 4
       }
       column += 32
-      const u0 = leftOver(products, h0, l0, high, low), u1 = leftOver(products + 16, h1, l1, high, low)
-      const u2 = leftOver(products + 32, h2, l2, high, low), u3 = leftOver(products + 48, h3, l3, high, low)
+      const u0 = leftOver(products, s0, scale), u1 = leftOver(products + 16, s1, scale)
+      const u2 = leftOver(products + 32, s2, scale), u3 = leftOver(products + 48, s3, scale)
       const n0 = v128.load(norms), n1 = v128.load(norms, 16), n2 = v128.load(norms, 32), n3 = v128.load(norms, 48)
       const m0 = f32x4.mul(f32x4.add(u0, slack), n0), m1 = f32x4.mul(f32x4.add(u1, slack), n1)
       const m2 = f32x4.mul(f32x4.add(u2, slack), n2), m3 = f32x4.mul(f32x4.add(u3, slack), n3)
@@ -206,9 +198,8 @@ export function takeOff(
 
 // @ts-ignore: decorator
 @inline
-function leftOver(at: usize, h: v128, l: v128, high: v128, low: v128): v128 {
-  const taken = f32x4.add(f32x4.mul(f32x4.convert_i32x4_s(h), high), f32x4.mul(f32x4.convert_i32x4_s(l), low))
-  const left = f32x4.sub(v128.load(at), taken)
+function leftOver(at: usize, sum: v128, scale: v128): v128 {
+  const left = f32x4.sub(v128.load(at), f32x4.mul(f32x4.convert_i32x4_s(sum), scale))
   v128.store(at, left)
   return f32x4.abs(left)
 }
