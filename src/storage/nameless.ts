@@ -4,6 +4,7 @@ import { statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
+import { isDiskFull } from '../core/system/attempt.js'
 import { NOFOLLOW } from '../core/system/disk.js'
 
 /** Its name in a work folder, for the moment until it has none: `local/workFolder.ts` knows it. */
@@ -16,6 +17,9 @@ export interface Nameless {
   close(): void
 }
 
+const ROOM_HINT =
+  'free some space, choose another disk for the output, or raise --memory: with enough memory, no disk is needed'
+
 /** Opens a file of so many bytes in a work folder. Errors: `disk-full`, `write-failed`. */
 export async function openNameless(folder: string, bytes: number, what: string): Promise<Nameless> {
   const disk = await statfs(folder).catch(() => undefined)
@@ -24,7 +28,7 @@ export async function openNameless(folder: string, bytes: number, what: string):
     throw fault(
       'disk-full',
       `${what} needs ${formatSize(bytes)} of disk, and the disk of ${folder} has ${formatSize(left)} left`,
-      'free some space, choose another disk for the output, or raise --memory: with enough memory, no disk is needed',
+      ROOM_HINT,
     )
   const file = path.join(folder, nameOf())
   try {
@@ -45,6 +49,19 @@ export async function openNameless(folder: string, bytes: number, what: string):
     return { fd, close }
   } catch (error) {
     throw fault('write-failed', `${file}: ${(error as Error).message}`, undefined, 1)
+  }
+}
+
+/**
+ * Does work whose files without a name are in a folder. Their blocks come when they are written, by whatever thread: the disk can be full
+ * by then. Error: `disk-full`.
+ */
+export async function whileRoom<T>(folder: string, what: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work()
+  } catch (error) {
+    if (!isDiskFull(error)) throw error
+    throw fault('disk-full', `${what}: the disk of ${folder} is full: ${(error as Error).message}`, ROOM_HINT, 1)
   }
 }
 

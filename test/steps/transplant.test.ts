@@ -1,15 +1,18 @@
 /** Rows of missing tokens, with much and little memory. */
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Fault } from '../../src/core/diagnostics.js'
+import { sharedInts } from '../../src/kernels/linalg.js'
+import { integersOf } from '../../src/kernels/pursuit/index.js'
 import { createThreadTeam } from '../../src/rebasin/team/team.js'
 import type { FoundArrays, TensorReader, Workshop } from '../../src/steps/analysis.js'
 import { approximate } from '../../src/steps/transplant/approximate.js'
 import { grownTensor } from '../../src/steps/transplant/rows.js'
 import { COPIED, FILLED, MADE, type TransplantAnalysis } from '../../src/steps/transplant/types.js'
-import { openNameless, readAt } from '../../src/storage/nameless.js'
+import { openNameless, readAt, whileRoom } from '../../src/storage/nameless.js'
 import { numbers } from '../support/files.js'
 
 const [COUNT, WIDTH, SHARED, K] = [1300, 48, 500, 32]
@@ -160,5 +163,36 @@ test('a file that the disk has no room for is refused', async () => {
   assert.equal(readdirSync(folder), [])
   rmSync(folder, { recursive: true })
 })
+
+if (existsSync('/dev/full'))
+  test('a disk that fills while threads write to such a file is an error with a way out', async () => {
+    const fd = openSync('/dev/full', 'r+')
+    const refused = async (work: (workshop: Workshop) => Promise<unknown>): Promise<unknown[]> => {
+      try {
+        await within(1, 0, ({ reader, team }) =>
+          whileRoom('work', 'step grow', () => work({ reader, team, spare: 0, scratch: async () => fd })),
+        )
+      } catch (error) {
+        if (!(error instanceof Fault)) throw error
+        const { exit, diagnostics } = error
+        return [exit, ...diagnostics.flatMap(({ code, message, hint }) => [code, message, hint])]
+      }
+      throw new Error('nothing was refused')
+    }
+    const full = [
+      ...[1, 'disk-full', 'step grow: the disk of work is full: ENOSPC: no space left on device, write'],
+      'free some space, choose another disk for the output, or raise --memory: with enough memory, no disk is needed',
+    ]
+    assert.equal(await refused((workshop) => approximate(workshop, wantedOf('BF16'))), full, 'on this thread')
+    // So much work that threads do it.
+    const [count, width] = [512, 512]
+    const inThreads = refused(({ team }) => {
+      const store = { kind: 'file', fd } as const
+      const task = { count, width, integers: integersOf(count, width), store, fromTile: 0, toTile: 1 }
+      return team.makeCosines({ ...task, next: sharedInts(1) })
+    })
+    assert.equal(await inThreads, full, 'in a thread')
+    closeSync(fd)
+  })
 
 test.run()

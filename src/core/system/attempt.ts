@@ -1,5 +1,9 @@
 import { type ExitCode, fault } from '../diagnostics.js'
 
+/** Whether an error of the file system says that a disk is full, or the part of it that a user may have. */
+export const isDiskFull = (error: unknown): boolean =>
+  ['ENOSPC', 'EDQUOT'].some((code) => (error as NodeJS.ErrnoException | undefined)?.code === code)
+
 /** Reports errors of the file system as `cannot-write`, and a full disk as `disk-full`. */
 export async function attempt<T>(output: string, exit: ExitCode, work: () => Promise<T>): Promise<T> {
   try {
@@ -7,7 +11,7 @@ export async function attempt<T>(output: string, exit: ExitCode, work: () => Pro
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException
     if (!(error instanceof Error) || typeof code !== 'string' || !/^E[A-Z]+$/.test(code)) throw error
-    if (code === 'ENOSPC' || code === 'EDQUOT')
+    if (isDiskFull(error))
       throw fault('disk-full', `${output}: ${error.message}`, 'free some space, or choose another disk', exit)
     throw fault(
       'cannot-write',

@@ -3,9 +3,9 @@ import type { WebAssembly } from '../../core/webassembly.js'
 import { tensorsOf } from '../../plan/analysisCost.js'
 import type { Plan } from '../../plan/types.js'
 import { createThreadTeam, type ThreadTeam as Team } from '../../rebasin/team/team.js'
-import type { Found, FoundArrays, FoundParts, Workshop } from '../../steps/analysis.js'
+import type { AnalysisProgress, Found, FoundArrays, FoundParts, Workshop } from '../../steps/analysis.js'
 import { type Analysis, analysisKindOf, type FoundRecord } from '../../steps/index.js'
-import { type Nameless, openNameless } from '../../storage/nameless.js'
+import { type Nameless, openNameless, whileRoom } from '../../storage/nameless.js'
 import type { Figures } from '../commands/command.js'
 import type { Listener } from '../events.js'
 import type { Findings } from '../findings.js'
@@ -85,7 +85,8 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       const { reader, team } = open()
       // The caller can be inside a read: the inner reader does not wait for its turn.
       const workshop = { reader: reader.inner, team, spare, ...scratch.of(analysis) }
-      return analysisKindOf(analysis).computed(analysis, found, { step, tensor }, workshop)
+      const kind = analysisKindOf(analysis)
+      return scratch.within(analysis, () => kind.computed(analysis, found, { step, tensor }, workshop))
     },
     async run(analysis, index, judge, parts) {
       const recorded = (found: ReadonlyMap<string, Found<object>>) => {
@@ -107,11 +108,11 @@ export function analysisRoom(setup: AnalysisSetup): AnalysisRoom {
       try {
         const overall = overallShare(plan, index)
         listen({ kind: 'step', step: analysis.steps[0]!, text: 'reading the models', fraction: 0, overall: overall(0) })
-        const found = await analysisKindOf(analysis).run(analysis, workshop, ({ whole, ...progress }) => {
+        const tell = ({ whole, ...progress }: AnalysisProgress): void => {
           const share = whole ?? progress.fraction
           listen({ kind: 'step', ...progress, ...(share === undefined ? {} : { overall: overall(share) }) })
-        })
-        return recorded(found)
+        }
+        return recorded(await own.within(analysis, () => analysisKindOf(analysis).run(analysis, workshop, tell)))
       } catch (error) {
         refuseInterrupted(signal)
         throw error
@@ -140,13 +141,17 @@ const placesOf = ({ analyses }: Plan) =>
 /** Files for what does not fit into memory. */
 function scratchIn(folder: string | undefined) {
   const opened: Nameless[] = []
+  const whatFor = ({ steps }: Analysis): string => `step ${steps[0]}`
   return {
-    of: ({ steps }: Analysis): Pick<Workshop, 'scratch'> =>
+    /** Does work of an analysis that may use such files. Error: `disk-full`. */
+    within: <T>(analysis: Analysis, work: () => Promise<T>): Promise<T> =>
+      folder === undefined ? work() : whileRoom(folder, whatFor(analysis), work),
+    of: (analysis: Analysis): Pick<Workshop, 'scratch'> =>
       folder === undefined
         ? {}
         : {
             async scratch(bytes) {
-              const one = await openNameless(folder, bytes, `step ${steps[0]}`)
+              const one = await openNameless(folder, bytes, whatFor(analysis))
               opened.push(one)
               return one.fd
             },
