@@ -1,3 +1,4 @@
+import { sharedInts } from '../core/collections/sharedArrays.js'
 import { WebAssembly } from '../core/webassembly.js'
 import { denseModule } from './dense/team.js'
 
@@ -51,9 +52,6 @@ export function tileOf({ x, y }: Product): { readonly rows: number; readonly col
   return x.units.length * y.units.length >= LARGE ? { rows: 512, columns: 1024 } : { rows: 256, columns: 512 }
 }
 const LARGE = 2048 * 2048
-
-/** Offsets in shared memory, which workers get without a copy. */
-export const sharedInts = (length: number): Int32Array => new Int32Array(new SharedArrayBuffer(4 * length))
 
 const run = (count: number, step = 1): Int32Array => {
   const places = sharedInts(count)

@@ -1,9 +1,10 @@
+import { sharedFloats } from '../core/collections/sharedArrays.js'
 import type { Operand } from '../kernels/linalg.js'
 import { rowMajor } from '../views/places.js'
 import { mapPart, type Permutations } from './apply.js'
 import { outerSum } from './places.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { sharedFloats, type ThreadTeam } from './team/team.js'
+import type { ThreadTeam } from './team/team.js'
 import { type Rows, rowLength, type Weights } from './weights.js'
 
 /**

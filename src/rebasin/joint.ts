@@ -7,6 +7,7 @@
  * averaged in by a line search, the end is rounded to permutations, and merge-many goes on from there.
  * Both maximise Σ_{p<q} ⟨P_p W_p, P_q W_q⟩, so c2m3 keeps the better of its own result and that of merge-many.
  */
+import { sharedFloats } from '../core/collections/sharedArrays.js'
 import { axisMaps, compose, gather, identity, invert, type Permutations, rootGroups } from './apply.js'
 import { estimate } from './estimate.js'
 import { improved, type MatchOptions, sweepsOf, weightMatching } from './match.js'
@@ -14,7 +15,7 @@ import { shuffled } from './order.js'
 import { matchingScore, type ScoreOptions } from './score.js'
 import { gradients, mix, permuted, type Soft, type SoftTensor, softTensors } from './soft.js'
 import type { Spec } from './spec.js'
-import { sharedFloats, type ThreadTeam } from './team/team.js'
+import type { ThreadTeam } from './team/team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from './weights.js'
 
 export interface JointResult {

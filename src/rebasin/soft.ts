@@ -1,8 +1,9 @@
 /** Applies doubly stochastic matrices, instead of permutations, to tensors. */
-import { byRows, type Operand, productInto, sharedInts } from '../kernels/linalg.js'
+import { sharedCopy, sharedFloats, sharedInts } from '../core/collections/sharedArrays.js'
+import { byRows, type Operand, productInto } from '../kernels/linalg.js'
 import { axisMaps, gather, type Permutations } from './apply.js'
 import { type AxisPart, counts, rootOf, type Spec } from './spec.js'
-import { sharedCopy, sharedFloats, type ThreadTeam } from './team/team.js'
+import type { ThreadTeam } from './team/team.js'
 import type { TensorSource } from './weights.js'
 
 /** Doubly stochastic matrices, size × size, by group: those of groups that have none inside. */

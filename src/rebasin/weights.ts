@@ -1,4 +1,4 @@
-import { sharedCopy, sharedFloats } from './team/team.js'
+import { sharedCopy, sharedFloats } from '../core/collections/sharedArrays.js'
 
 /** A model for matching: shapes, and values as float32. */
 export interface TensorSource {

@@ -1,7 +1,7 @@
 /** Rows approximated by few rows of a matrix, against plain arithmetic in float64. */
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { sharedInts } from '../../src/kernels/linalg.js'
+import { sharedInts } from '../../src/core/collections/sharedArrays.js'
 import {
   cosinesInMemory,
   type Dictionary,

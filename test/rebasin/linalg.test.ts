@@ -1,9 +1,10 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { sharedCopy, sharedFloats } from '../../src/core/collections/sharedArrays.js'
 import { Stopped } from '../../src/kernels/dense/team.js'
 import { byColumns, byRows, createLinalg, type Operand, productInto } from '../../src/kernels/linalg.js'
 import { generator, shuffled } from '../../src/rebasin/order.js'
-import { createThreadTeam, sharedCopy, sharedFloats, type ThreadTeam, workTiles } from '../../src/rebasin/team/team.js'
+import { createThreadTeam, type ThreadTeam, workTiles } from '../../src/rebasin/team/team.js'
 
 const linalg = createLinalg()
 

@@ -1,4 +1,5 @@
 /** Rows as integers of 16 bits: their layout, and bounds on what their products leave out. */
+import { sharedDoubles, sharedFloats } from '../../core/collections/sharedArrays.js'
 import type { DenseKernels, Memory } from './memory.js'
 import type { Integers, RowsTask } from './types.js'
 
@@ -39,8 +40,8 @@ export function integersOf(count: number, width: number): Integers {
   const rows = Math.ceil(count / PANEL) * PANEL
   return {
     values: new Int16Array(new SharedArrayBuffer(2 * depthOf(width) * rows)),
-    scales: new Float32Array(new SharedArrayBuffer(4 * rows)),
-    errors: new Float64Array(new SharedArrayBuffer(8 * rows)),
+    scales: sharedFloats(rows),
+    errors: sharedDoubles(rows),
   }
 }
 

@@ -1,6 +1,8 @@
 /** Activations with mean 0 and norm 1 over the samples, so that products of two units are correlations. */
+
+import { sharedCopy } from '../../core/collections/sharedArrays.js'
 import { fault } from '../../core/diagnostics.js'
-import { sharedCopy, type ThreadTeam } from '../team/team.js'
+import type { ThreadTeam } from '../team/team.js'
 import { createWeights, rowLength, type TensorSource, type WeightsBudget } from '../weights.js'
 
 /** Per place of a tensor's second axis. */

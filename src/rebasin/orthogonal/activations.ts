@@ -1,9 +1,11 @@
 /** Similarities of two models' activations, to which orthogonal matching adds those of the weights. */
+
+import { sharedFloats } from '../../core/collections/sharedArrays.js'
 import { fault } from '../../core/diagnostics.js'
 import { byColumns, productInto } from '../../kernels/linalg.js'
 import type { Activations } from '../activations/matching.js'
 import { standardized, transformed } from '../activations/standard.js'
-import { sharedFloats, type ThreadTeam } from '../team/team.js'
+import type { ThreadTeam } from '../team/team.js'
 import { createWeights, type TensorSource, type Weights, type WeightsBudget } from '../weights.js'
 import type { HeadGrams } from './heads.js'
 import type { Layout } from './layout.js'

@@ -1,5 +1,6 @@
 /** Tensors of an orthogonally aligned model. */
-import { sharedCopy, type ThreadTeam } from '../team/team.js'
+import { sharedCopy } from '../../core/collections/sharedArrays.js'
+import type { ThreadTeam } from '../team/team.js'
 import type { Weights } from '../weights.js'
 import { orthogonalChanges, turnedOf } from './changes.js'
 import { productWith } from './folded.js'

@@ -1,6 +1,7 @@
 /** What orthogonal matching looks at: both models' matrices with the norm before them folded in, each divided by the root of its norm. */
+
+import { sharedFloats } from '../../core/collections/sharedArrays.js'
 import { fault } from '../../core/diagnostics.js'
-import { sharedFloats } from '../team/team.js'
 import type { Weights } from '../weights.js'
 import { canonicalShape, foldedBy, isCentred, isPlain, placeIn, readCanonical } from './canonical.js'
 import type { Layout, Matrix } from './layout.js'

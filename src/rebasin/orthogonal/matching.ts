@@ -8,10 +8,12 @@
  * midpoint is worse). The result is expressed with A's norm weights and biases (fold, rotate, divide): the aligned B has A's norms,
  * and computes what B did.
  */
+
+import { sharedFloats } from '../../core/collections/sharedArrays.js'
 import { fault } from '../../core/diagnostics.js'
 import { byColumns, byRows, productInto } from '../../kernels/linalg.js'
 import { convergence } from '../estimate.js'
-import { sharedFloats, type ThreadTeam } from '../team/team.js'
+import type { ThreadTeam } from '../team/team.js'
 import { createWeights, type TensorSource, type WeightsBudget } from '../weights.js'
 import { type ActivationSums, activationSums, type OrthogonalActivations } from './activations.js'
 import { type FoldedReader, foldedReader, normsOf } from './folded.js'

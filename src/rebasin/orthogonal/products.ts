@@ -1,8 +1,9 @@
+import { sharedCopy, sharedFloats } from '../../core/collections/sharedArrays.js'
 import { byRows, type Operand } from '../../kernels/linalg.js'
 import type { AxisMap } from '../../views/types.js'
 import { gather } from '../apply.js'
 import { placesOf } from '../places.js'
-import { sharedCopy, sharedFloats, type ThreadTeam } from '../team/team.js'
+import type { ThreadTeam } from '../team/team.js'
 import type { Weights } from '../weights.js'
 
 /**

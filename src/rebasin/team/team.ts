@@ -1,3 +1,4 @@
+import { sharedInts } from '../../core/collections/sharedArrays.js'
 import { WebAssembly } from '../../core/webassembly.js'
 import { polarBytes } from '../../kernels/dense/polar.js'
 import { createTeamMemory, resetTeam, Stopped, TEAM_BYTES } from '../../kernels/dense/team.js'
@@ -53,18 +54,8 @@ const SMALL_SQUARE = 512
 /** Up to this size a polar factor is found by the calling thread. */
 const SMALL_POLAR = 128
 
-export const sharedFloats = (length: number): Float32Array => new Float32Array(new SharedArrayBuffer(length * 4))
-
 /** Below so many steps over rows, the calling thread approximates them itself. */
 const SMALL_PURSUIT = 1 << 24
-
-/** A copy on memory that threads share; the same where it is already. */
-export function sharedCopy(values: Float32Array): Float32Array {
-  if (values.buffer instanceof SharedArrayBuffer) return values
-  const copy = sharedFloats(values.length)
-  copy.set(values)
-  return copy
-}
 
 /** Takes tiles off a shared counter until none is left. */
 export function workTiles(linalg: Linalg, product: Product, next: Int32Array): void {
@@ -95,7 +86,7 @@ export function createThreadTeam(threads: number): ThreadTeam {
     const { rows, columns } = tileOf(product)
     const tiles = Math.ceil(m / rows) * Math.ceil(n / columns)
     const shared = [c, x.data, y.data].every((array) => array.buffer instanceof SharedArrayBuffer)
-    const next = new Int32Array(new SharedArrayBuffer(4))
+    const next = sharedInts(1)
     if (!shared || m * n * k < SMALL) return workTiles(linalg, product, next)
     const jobs = Array.from({ length: Math.min(threads, tiles) }, () => send({ kind: 'product', product, next }))
     await Promise.all(jobs)

@@ -1,8 +1,9 @@
 /** Similarities of all units of a group: cosines of their weights, or correlations of their activations. */
+import { sharedFloats } from '../../core/collections/sharedArrays.js'
 import { rowMajor } from '../../views/places.js'
 import { outerSum } from '../places.js'
 import { counts, type Spec } from '../spec.js'
-import { sharedFloats, type ThreadTeam } from '../team/team.js'
+import type { ThreadTeam } from '../team/team.js'
 import type { Weights } from '../weights.js'
 import { addMapped } from './combine.js'
 import { type Assigned, firstUnit, type PlaceMap, placeMap, runOf, unitsOf, type ZipNetwork } from './network.js'

@@ -2,7 +2,8 @@
  * Least squares (PLeaS, arXiv 2407.02447, in closed form): what a layer read from a unit of its model is not copied from the
  * merged unit, but is the linear combination of all merged units that fits best on the samples.
  */
-import { sharedFloats, type ThreadTeam } from '../team/team.js'
+import { sharedFloats } from '../../core/collections/sharedArrays.js'
+import type { ThreadTeam } from '../team/team.js'
 import type { Weights } from '../weights.js'
 import { addMapped } from './combine.js'
 import { countsOf, firstUnit, type ZipNetwork } from './network.js'

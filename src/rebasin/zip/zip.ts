@@ -1,6 +1,7 @@
 /** Finds how the units of several networks become those of one, and makes its tensors. */
+import { sharedFloats } from '../../core/collections/sharedArrays.js'
 import { rootGroups } from '../apply.js'
-import { sharedFloats, type ThreadTeam } from '../team/team.js'
+import type { ThreadTeam } from '../team/team.js'
 import { createWeights, type Weights, type WeightsBudget } from '../weights.js'
 import { likeness, matchUnits, pairUnits, type ZipItSettings, zipUnits } from './clusters.js'
 import { addMapped } from './combine.js'

@@ -1,9 +1,10 @@
 /** Rows of routers, and tensors that are put together. */
+
+import { sharedFloats } from '../../core/collections/sharedArrays.js'
 import { fault } from '../../core/diagnostics.js'
 import { sha256 } from '../../core/digest.js'
 import { elements } from '../../core/dtypes.js'
 import type { AnalysisTensor } from '../../expr/types.js'
-import { sharedFloats } from '../../rebasin/team/team.js'
 import type { AnalysisCost, Found, FoundArrays, Workshop } from '../analysis.js'
 import { rowReader } from '../shared/rowReader.js'
 import { type MoeAnalysis, type MoeFound, type RowSource, tensorsOf } from './types.js'

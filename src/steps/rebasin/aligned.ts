@@ -1,11 +1,10 @@
 /** The tensors of an aligned model, from the findings of its alignment. */
-
+import { sharedCopy } from '../../core/collections/sharedArrays.js'
 import { axisMaps, gather, type Permutations } from '../../rebasin/apply.js'
 import { turnedTensor } from '../../rebasin/orthogonal/aligned.js'
 import { mapsOf } from '../../rebasin/orthogonal/arrays.js'
 import type { OrthogonalMaps } from '../../rebasin/orthogonal/form.js'
 import type { StoredPermutations } from '../../rebasin/stored.js'
-import { sharedCopy } from '../../rebasin/team/team.js'
 import { createWeights, type TensorSource } from '../../rebasin/weights.js'
 import type { AxisMap } from '../../views/types.js'
 import type { FoundArrays, Workshop } from '../analysis.js'

@@ -1,7 +1,8 @@
 /** `repair`: corrects the BatchNorm variances of an average. */
+
+import { sharedCopy } from '../../core/collections/sharedArrays.js'
 import { list, natural, object, oneOf, record, text } from '../../core/json/shape.js'
 import { counted, formatCount } from '../../core/words.js'
-import { sharedCopy } from '../../rebasin/team/team.js'
 import type { AnalysisKind } from '../analysis.js'
 import { staysLines, staysNotes } from '../shared/stays.js'
 import type { StepKind, UsesRecord } from '../types.js'

@@ -1,16 +1,14 @@
 /** Approximates rows of a tensor by other rows of it. */
-import { byRows, sharedInts } from '../../kernels/linalg.js'
+import { sharedDoubles, sharedFloats, sharedInts } from '../../core/collections/sharedArrays.js'
+import { byRows } from '../../kernels/linalg.js'
 import type { NearestMethod } from '../../kernels/pursuit/index.js'
-import { sharedFloats } from '../../rebasin/team/team.js'
 import type { Workshop } from '../analysis.js'
 import { type ReadRows, rowReader } from '../shared/rowReader.js'
 import { pursue } from './pursuit.js'
-import type { Approximated, Wanted } from './wanted.js'
+import { type Approximated, roomFor, type Wanted } from './wanted.js'
 
 /** Rows that are approximated at once, at most. */
 const BATCH = 512
-
-const doubles = (length: number): Float64Array => new Float64Array(new SharedArrayBuffer(8 * length))
 
 export function approximate(workshop: Workshop, wanted: Wanted): Promise<Approximated> {
   const { tensor, method } = wanted
@@ -31,11 +29,7 @@ async function nearest(
   await read(shared, rows)
   const dictionary = { rows, count: shared.length, width, squares: squaresOf(rows, shared.length, width) }
   const k = Math.min(wanted.k, shared.length)
-  const results = {
-    atoms: sharedInts(made.length * k),
-    weights: doubles(made.length * k),
-    residuals: doubles(made.length),
-  }
+  const results = roomFor(made.length, k)
   const most = Math.min(BATCH, made.length)
   const targets = sharedFloats(most * width)
   const products = sharedFloats(most * shared.length)
@@ -59,7 +53,7 @@ async function nearest(
 
 /** Squared norms; NaN for rows that are not finite. */
 function squaresOf(rows: Float32Array, count: number, width: number): Float64Array {
-  const squares = doubles(count)
+  const squares = sharedDoubles(count)
   for (let row = 0; row < count; row++) {
     let sum = 0
     for (let at = row * width; at < (row + 1) * width; at++) sum += rows[at]! * rows[at]!

@@ -1,6 +1,6 @@
 /** Orthogonal matching pursuit of rows of a tensor by other rows of it. */
+import { sharedDoubles, sharedFloats, sharedInts } from '../../core/collections/sharedArrays.js'
 import type { AnalysisTensor } from '../../expr/types.js'
-import { sharedInts } from '../../kernels/linalg.js'
 import {
   type CosineStore,
   cosinesBytes,
@@ -12,12 +12,11 @@ import {
   pursuitBytes,
   tilesOf,
 } from '../../kernels/pursuit/index.js'
-import { sharedFloats } from '../../rebasin/team/team.js'
 import { dtypeOf } from '../../views/shape.js'
 import { isDecoded } from '../../views/stored.js'
 import type { FoundArrays, Workshop } from '../analysis.js'
 import type { ReadRows } from '../shared/rowReader.js'
-import type { Approximated, Wanted } from './wanted.js'
+import { type Approximated, roomFor, type Wanted } from './wanted.js'
 
 /** Rows that are read at once. Two such batches are under way: one is read while threads work on the other one. */
 const BATCH = 512
@@ -75,11 +74,7 @@ export async function pursue(workshop: Workshop, wanted: Wanted, read: ReadRows)
   const { team, parts } = workshop
   const count = shared.length
   const k = Math.min(wanted.k, count, width)
-  const results: Approximated = {
-    atoms: sharedInts(made.length * k),
-    weights: doubles(made.length * k),
-    residuals: doubles(made.length),
-  }
+  const results = roomFor(made.length, k)
   const batches = batchesOf(results, made.length, k, wanted.part)
   const left = batches.filter(({ name, ...own }) => !takeOver(own, parts?.find(name)))
   if (left.length === 0) return results
@@ -135,8 +130,6 @@ function takeOver({ atoms, weights, residuals }: Approximated, found: FoundArray
   return true
 }
 
-const doubles = (length: number): Float64Array => new Float64Array(new SharedArrayBuffer(8 * length))
-
 /** The shared rows, exactly and as integers. */
 async function dictionaryOf(
   { team }: Workshop,
@@ -147,7 +140,7 @@ async function dictionaryOf(
   const count = shared.length
   const dictionary: Dictionary = {
     rows: isHalf(tensor) ? new Uint16Array(new SharedArrayBuffer(2 * count * width)) : sharedFloats(count * width),
-    ...{ count, width, squares: doubles(count) },
+    ...{ count, width, squares: sharedDoubles(count) },
   }
   const integers = integersOf(count, width)
   const room = [0, 1].map(() => sharedFloats(Math.min(BATCH, count) * width))

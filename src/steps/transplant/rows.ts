@@ -1,7 +1,7 @@
 /** Makes the rows of a tensor in another vocabulary. */
+
+import { sharedCopy, sharedFloats, sharedInts } from '../../core/collections/sharedArrays.js'
 import { elements } from '../../core/dtypes.js'
-import { sharedInts } from '../../kernels/linalg.js'
-import { sharedFloats } from '../../rebasin/team/team.js'
 import { writeAt } from '../../storage/nameless.js'
 import type { Values } from '../../views/readers.js'
 import type { FoundArrays, TensorReader, Workshop } from '../analysis.js'
@@ -151,14 +151,6 @@ async function addPieces(
   })
 }
 
-/** On memory that threads share: a copy, if it is not there yet. */
-function sharedArray<T extends Int32Array | Float64Array>(values: T, type: new (buffer: SharedArrayBuffer) => T): T {
-  if (values.buffer instanceof SharedArrayBuffer) return values
-  const copy = new type(new SharedArrayBuffer(values.byteLength))
-  copy.set(values)
-  return copy
-}
-
 /** Sums of shared rows, which are copied already, in the order in which they were chosen. */
 async function combine(
   { shared, runs }: TransplantAnalysis,
@@ -170,11 +162,11 @@ async function combine(
   team: Workshop['team'],
 ): Promise<void> {
   if (runs.length === 0 || made.length === 0) return
-  const atoms = sharedArray(found[`${part}/atoms`] as Int32Array, Int32Array)
-  const weights = sharedArray(found[`${part}/weights`] as Float64Array, Float64Array)
+  const atoms = sharedCopy(found[`${part}/atoms`] as Int32Array)
+  const weights = sharedCopy(found[`${part}/weights`] as Float64Array)
   const k = atoms.length / made.length
   // The row of a token is at the donor's row in the result.
-  const places = sharedArray(Int32Array.from(shared.donor), Int32Array)
+  const places = sharedCopy(Int32Array.from(shared.donor))
   const most = Math.max(1, Math.floor(BATCH / width))
   for (let from = 0; from < made.length; from += most) {
     const tokens = Math.min(most, made.length - from)

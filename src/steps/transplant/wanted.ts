@@ -1,4 +1,5 @@
 /** What is approximated, and what is found. */
+import { sharedDoubles, sharedInts } from '../../core/collections/sharedArrays.js'
 import type { AnalysisTensor } from '../../expr/types.js'
 import type { PursuitMethod } from '../../kernels/pursuit/index.js'
 
@@ -21,3 +22,10 @@ export interface Approximated {
   readonly weights: Float64Array
   readonly residuals: Float64Array
 }
+
+/** Room for what is found of so many rows, with at most `k` places each. */
+export const roomFor = (rows: number, k: number): Approximated => ({
+  atoms: sharedInts(rows * k),
+  weights: sharedDoubles(rows * k),
+  residuals: sharedDoubles(rows),
+})
