@@ -26,7 +26,6 @@ interface Given {
   readonly config?: object
   readonly generation?: object
   readonly donor?: Files
-  readonly more?: string
 }
 
 function write(folder: string, { tensors = {}, config = {}, generation, donor = {} }: Given): void {
@@ -46,14 +45,19 @@ function write(folder: string, { tensors = {}, config = {}, generation, donor = 
   })
 }
 
-const planned = async (folder: string, given: Given, missing = 'zero') => {
-  write(folder, given)
+/** A recipe that gives `from` the vocabulary of the donor. */
+function recipeIn(folder: string, { missing = 'zero', base = './base', from = 'base', steps = '' } = {}): string {
   const file = path.join(folder, 'r.yaml')
   writeFileSync(
     file,
-    `terge: 1\nmodels: {base: ./base, donor: ./donor}\ntokenizer: {source: donor, missing: ${missing}}\noutput: {path: out, from: base}\n`,
+    `terge: 1\nmodels: {base: ${base}, donor: ./donor}\n${steps}tokenizer: {source: donor, missing: ${missing}}\noutput: {path: out, from: ${from}}\n`,
   )
-  const prepared = await plan(file)
+  return file
+}
+
+const planned = async (folder: string, given: Given, missing = 'zero') => {
+  write(folder, given)
+  const prepared = await plan(recipeIn(folder, { missing }))
   const textOf = (name: string): Record<string, unknown> => {
     const file = prepared.plan.outputs[0]!.sidecars.find((one) => one.name === name)
     return file?.kind === 'text' ? JSON.parse(file.text) : {}
@@ -214,32 +218,32 @@ test('without generation_config.json, the configuration has the ids that generat
     assert.equal((await planned(folder, { donor })).textOf('config.json').eos_token_id, [1, 3])
   }))
 
+const ADAPTED = { base: '{path: ./base, lora: ./lora}' }
+
+/** An adapter that saved its embedding. */
+function writeAdapter(folder: string, rows: RawTensor, more: Files = {}): void {
+  writeFolder(path.join(folder, 'lora'), {
+    'adapter_model.safetensors': weights({
+      'base_model.model.model.embed_tokens.weight': rows,
+      'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight': matrix(3, 1, 3),
+      'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight': matrix(4, 3, 1),
+    }),
+    'adapter_config.json': {
+      ...{ peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['q_proj'], modules_to_save: ['embed_tokens'] },
+      ...{ task_type: 'CAUSAL_LM', bias: 'none' },
+    },
+    ...more,
+  })
+}
+
 test('tokens that an adapter added are those of its own tokenizer', () =>
   inFolder(async (folder) => {
     const rows = matrix(20, 8, 3)
     const added = [...BASE, 'w', 'x']
     const config = { tie_word_embeddings: false }
     write(folder, { config, tensors: { 'model.layers.0.self_attn.q_proj.weight': matrix(2, 3, 3) } })
-    writeFolder(path.join(folder, 'lora'), {
-      'adapter_model.safetensors': weights({
-        'base_model.model.model.embed_tokens.weight': rows,
-        'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight': matrix(3, 1, 3),
-        'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight': matrix(4, 3, 1),
-      }),
-      'adapter_config.json': {
-        ...{ peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['q_proj'], modules_to_save: ['embed_tokens'] },
-        ...{ task_type: 'CAUSAL_LM', bias: 'none' },
-      },
-      'tokenizer.json': tokenizer(added),
-      'tokenizer_config.json': ROLES,
-    })
-    const file = path.join(folder, 'r.yaml')
-    writeFileSync(
-      file,
-      'terge: 1\nmodels:\n  base: {path: ./base, lora: ./lora}\n  donor: ./donor\ntokenizer: {source: donor, missing: zero}\noutput: {path: out, from: base}\n',
-    )
-    const prepared = await plan(file)
-    await run(prepared, { threads: 1, sync: false })
+    writeAdapter(folder, rows, { 'tokenizer.json': tokenizer(added), 'tokenizer_config.json': ROLES })
+    await run(await plan(recipeIn(folder, ADAPTED)), { threads: 1, sync: false })
     const out = path.join(folder, 'out', 'model.safetensors')
     const [own, made] = [f32Of(rows), valuesOf(out, 'model.embed_tokens.weight')]
     // The adapter's token x is one of the donor's.
@@ -254,23 +258,8 @@ test('a head that an adapter set apart keeps its rows, though the model ties it'
     const tensors = { 'model.layers.0.self_attn.q_proj.weight': matrix(2, 3, 3) }
     write(folder, { config: { tie_word_embeddings: true }, tensors })
     const rows = matrix(20, 7, 3)
-    writeFolder(path.join(folder, 'lora'), {
-      'adapter_model.safetensors': weights({
-        'base_model.model.model.embed_tokens.weight': rows,
-        'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight': matrix(3, 1, 3),
-        'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight': matrix(4, 3, 1),
-      }),
-      'adapter_config.json': {
-        ...{ peft_type: 'LORA', r: 1, lora_alpha: 1, target_modules: ['q_proj'], modules_to_save: ['embed_tokens'] },
-        ...{ task_type: 'CAUSAL_LM', bias: 'none' },
-      },
-    })
-    const file = path.join(folder, 'r.yaml')
-    writeFileSync(
-      file,
-      'terge: 1\nmodels:\n  base: {path: ./base, lora: ./lora}\n  donor: ./donor\ntokenizer: {source: donor, missing: zero}\noutput: {path: out, from: base}\n',
-    )
-    await run(await plan(file), { threads: 1, sync: false })
+    writeAdapter(folder, rows)
+    await run(await plan(recipeIn(folder, ADAPTED)), { threads: 1, sync: false })
     const out = path.join(folder, 'out', 'model.safetensors')
     const own = valuesOf(path.join(folder, 'base', 'model.safetensors'), 'model.embed_tokens.weight')
     const [embedding, head] = ['model.embed_tokens.weight', 'lm_head.weight'].map((name) => valuesOf(out, name))
@@ -305,13 +294,9 @@ test('models that count positions from the padding token need the same id for it
 test('a path between models is no model that can get a vocabulary', () =>
   inFolder(async (folder) => {
     write(folder, {})
-    const file = path.join(folder, 'r.yaml')
-    writeFileSync(
-      file,
-      'terge: 1\nmodels: {base: ./base, donor: ./donor}\nsteps: {way: {interpolate: {from: base, to: base, points: 3}}}\ntokenizer: {source: donor, missing: zero}\noutput: {path: out, from: way}\n',
-    )
+    const steps = 'steps: {way: {interpolate: {from: base, to: base, points: 3}}}\n'
     try {
-      await plan(file)
+      await plan(recipeIn(folder, { from: 'way', steps }))
       assert.unreachable()
     } catch (error) {
       assert.match((error as Error).message, /way|several/)
