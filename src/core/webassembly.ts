@@ -28,3 +28,6 @@ interface Api {
   ) => WebAssembly.Instance
   compile(bytes: Uint8Array): Promise<WebAssembly.Module>
 }
+
+/** Bytes of a memory, up to the next multiple of 64: what vectors and caches like. */
+export const aligned = (bytes: number): number => Math.ceil(bytes / 64) * 64

@@ -1,4 +1,5 @@
 import { elements } from '../core/dtypes.js'
+import { aligned } from '../core/webassembly.js'
 import { type Fill, type HeldLayout, type HeldWork, heldLayout } from '../kernels/held/index.js'
 import type { Compute } from '../kernels/types.js'
 import { passesBy } from '../methods/registry.js'
@@ -240,7 +241,7 @@ export function factoringCost(factoring: PlanFactoring): HeldCost {
   // The factors are copied before others take their place.
   const copies = Number(work.options.rank) * (work.rows + work.columns) * (compute === 'f64' ? 8 : 4)
   const own: HeldCost = {
-    bytes: Math.ceil(bytes / 64) * 64 + copies,
+    bytes: aligned(bytes) + copies,
     operations,
     methods: [changes ? ADAPTERS : EXTRACT],
   }
@@ -278,14 +279,14 @@ export function heldCost(expr: Expr, tensor: string, whole: readonly number[], c
     const { held } = passesOf(merge, settingsOf(merge, tensor, shape, 0))
     if (!held) continue
     const layout = heldLayout({ ...held, compute })
-    bytes += Math.ceil(layout.bytes / 64) * 64
+    bytes += aligned(layout.bytes)
     operations += layout.operations
     methods.push(merge.method)
   }
   const cores = changesIn(expr)
   for (const changes of cores) {
     const layout = heldLayout(coreWork(changes))
-    bytes += Math.ceil(layout.bytes / 64) * 64
+    bytes += aligned(layout.bytes)
     operations += layout.operations
   }
   return methods.length > 0 || cores.length > 0 ? { bytes, operations, methods } : undefined

@@ -1,5 +1,5 @@
 import { sharedInts } from '../core/collections/sharedArrays.js'
-import { WebAssembly } from '../core/webassembly.js'
+import { aligned, WebAssembly } from '../core/webassembly.js'
 import { denseModule } from './dense/team.js'
 
 /**
@@ -150,7 +150,7 @@ interface Space {
 function createSpace(): Space {
   const memory = new WebAssembly.Memory({ initial: 64, maximum: 65536, shared: true })
   const kernels = kernelsOn(memory)
-  const heap = Math.ceil(kernels.dataEnd() / 64) * 64
+  const heap = aligned(kernels.dataEnd())
   return {
     memory,
     kernels,
@@ -250,10 +250,10 @@ function invert({ kernels, places, f64 }: Space, a: Float64Array, size: number):
 }
 
 function placesFrom(start: number, sizes: readonly number[]): { at: number[]; end: number } {
-  let end = Math.ceil(start / 64) * 64
+  let end = aligned(start)
   const at = sizes.map((size) => {
     const here = end
-    end += Math.ceil(size / 64) * 64
+    end += aligned(size)
     return here
   })
   return { at, end }

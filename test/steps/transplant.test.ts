@@ -6,7 +6,6 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { sharedInts } from '../../src/core/collections/sharedArrays.js'
 import { Fault } from '../../src/core/diagnostics.js'
-
 import { integersOf } from '../../src/kernels/pursuit/index.js'
 import { createThreadTeam } from '../../src/rebasin/team/team.js'
 import type { FoundArrays, TensorReader, Workshop } from '../../src/steps/analysis.js'

@@ -1,3 +1,4 @@
+import { aligned } from '../../core/webassembly.js'
 import { TEAM_BYTES } from '../../kernels/dense/team.js'
 import { type HeldWork, heldLayout } from '../../kernels/held/index.js'
 import { type Added, assignDuty, type Draft } from './draft.js'
@@ -7,7 +8,7 @@ export function addWork(draft: Draft, work: HeldWork, models: readonly Added[], 
   const { passes, held } = draft
   const layout = heldLayout(work)
   const origin = TEAM_BYTES + draft.heldBytes
-  draft.heldBytes += Math.ceil(layout.bytes / 64) * 64
+  draft.heldBytes += aligned(layout.bytes)
   const index = held.push({ work, origin, own: origin + layout.own }) - 1
   for (const step of layout.steps) {
     if (step.kind === 'solve') {

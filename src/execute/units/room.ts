@@ -1,3 +1,4 @@
+import { aligned } from '../../core/webassembly.js'
 import { computeOf, factoringInputs, heldCost, leafCount, rowReach } from '../../expr/cost.js'
 import { heldLayout } from '../../kernels/held/index.js'
 import type { Plan } from '../../plan/types.js'
@@ -19,7 +20,7 @@ export function roomOf(plan: Plan): Required<Pick<PoolSetup, 'leaves' | 'reach' 
     }
   for (const factoring of plan.factorings) {
     const { tensor, work } = factoring
-    const own = Math.ceil(heldLayout(work).bytes / 64) * 64
+    const own = aligned(heldLayout(work).bytes)
     const inputs = factoringInputs(factoring)
     add(
       inputs.reduce((sum, { part, shape }) => sum + leafCount(part, tensor, shape), 0),

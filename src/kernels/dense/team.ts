@@ -4,7 +4,7 @@
  */
 
 import { readFileSync } from 'node:fs'
-import { WebAssembly } from '../../core/webassembly.js'
+import { aligned, WebAssembly } from '../../core/webassembly.js'
 
 /** Bytes at the start of the memory for the module's data and the team's own words. */
 export const TEAM_BYTES = 65536
@@ -195,7 +195,7 @@ export function joinTeam(
     },
     allocate(bytes) {
       const at = next
-      next += Math.ceil(bytes / 64) * 64
+      next += aligned(bytes)
       if (next > end) throw new Error(`internal: the matrices need more than ${end - start} bytes`)
       return at
     },

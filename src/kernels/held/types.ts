@@ -2,6 +2,7 @@
  * Held work: work that needs whole matrices of a tensor. They are in the memory of a team and are filled tile by tile. The team's
  * stages run between fillings, and leave a tensor in the compute type.
  */
+import { aligned } from '../../core/webassembly.js'
 import type { Team } from '../dense/team.js'
 import type { Compute } from '../types.js'
 
@@ -91,7 +92,7 @@ export function rooms(): { take: (bytes: number) => number; total: () => number 
   return {
     take(bytes) {
       const at = next
-      next += Math.ceil(bytes / 64) * 64
+      next += aligned(bytes)
       return at
     },
     total: () => next,

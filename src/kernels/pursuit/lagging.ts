@@ -27,7 +27,7 @@ export interface Lagging {
   goOn(norm: number): void
   /** Looks at the weights as they are now. */
   look(): void
-  /** Writes the changes to apply: the others, together, matter by about the tolerance. They count as applied. */
+  /** Writes the changes to apply: the others, together, matter by about the tolerance. They count as applied, but for what rounding leaves. */
   choose(tolerance: number): { readonly pairs: number; readonly unit: number }
   /** The most that changes that wait can make of a product of rows of norm 1. */
   lag(): number

@@ -1,5 +1,5 @@
 /** A thread's own memory, and the kernels that work on it. */
-import { WebAssembly } from '../../core/webassembly.js'
+import { aligned, WebAssembly } from '../../core/webassembly.js'
 import { denseModule } from '../dense/team.js'
 
 /** The kernels that approximations use. Numbers are addresses, lengths and values. */
@@ -43,7 +43,6 @@ export interface Memory {
 }
 
 const PAGE = 65536
-export const aligned = (bytes: number): number => Math.ceil(bytes / 64) * 64
 
 /** A memory that grows. */
 export function growingMemory(): Memory {

@@ -1,5 +1,6 @@
 /** A thread's own memory for approximations: the rows under way. */
-import { aligned, type DenseKernels, type Memory } from './memory.js'
+import { aligned } from '../../core/webassembly.js'
+import type { DenseKernels, Memory } from './memory.js'
 import type { Dictionary } from './types.js'
 
 export interface Space {

@@ -1,5 +1,5 @@
 import { sharedInts } from '../../core/collections/sharedArrays.js'
-import { WebAssembly } from '../../core/webassembly.js'
+import { aligned, WebAssembly } from '../../core/webassembly.js'
 import { polarBytes } from '../../kernels/dense/polar.js'
 import { createTeamMemory, resetTeam, Stopped, TEAM_BYTES } from '../../kernels/dense/team.js'
 import {
@@ -105,7 +105,7 @@ export function createThreadTeam(threads: number): ThreadTeam {
     return { columns: found.columns.slice(), prices: found.prices.slice() }
   }
   const room: ThreadTeam['room'] = (length, side) => {
-    beside = Math.ceil((TEAM_BYTES + 4 * length) / 64) * 64
+    beside = aligned(TEAM_BYTES + 4 * length)
     const missing = beside + assignBytes(side) - memory.buffer.byteLength
     if (missing > 0) memory.grow(Math.ceil(missing / 65536))
     buffers.add(memory.buffer)

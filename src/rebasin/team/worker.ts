@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { WebAssembly } from '../../core/webassembly.js'
+import { aligned, WebAssembly } from '../../core/webassembly.js'
 import { polarFactor } from '../../kernels/dense/polar.js'
 import { joinTeam, TEAM_BYTES } from '../../kernels/dense/team.js'
 import { assignInPlace, createLinalg } from '../../kernels/linalg.js'
@@ -29,7 +29,7 @@ function work(job: Job): unknown {
       const { team, thread, size } = job
       const instance = new WebAssembly.Instance(team.module, { env: { memory: team.memory } })
       const bytes = 8 * size * size
-      return polarFactor(joinTeam(instance, team, thread, TEAM_BYTES + Math.ceil(bytes / 64) * 64), TEAM_BYTES, size)
+      return polarFactor(joinTeam(instance, team, thread, TEAM_BYTES + aligned(bytes)), TEAM_BYTES, size)
     }
   }
 }

@@ -24,15 +24,18 @@ interface Sources {
 }
 
 function sourcesOf({ runs }: TransplantAnalysis): Sources {
-  const [places, sources, filled, made]: number[][] = [[], [], [], []] as const
+  const places: number[] = []
+  const sources: number[] = []
+  const filled: number[] = []
+  const made: number[] = []
   let at = 0
   for (let run = 0; run < runs.length; run += 3)
     for (let i = 0; i < runs[run]!; i++, at++)
       if (runs[run + 1] === COPIED) {
-        places!.push(at)
-        sources!.push(runs[run + 2]! + i)
-      } else (runs[run + 1] === MADE ? made : filled)!.push(at)
-  return { places: places!, sources: sources!, filled: filled!, made: made! }
+        places.push(at)
+        sources.push(runs[run + 2]! + i)
+      } else (runs[run + 1] === MADE ? made : filled).push(at)
+  return { places, sources, filled, made }
 }
 
 /** Where the rows of the result go: memory if there is enough, or a file. */
