@@ -7,7 +7,7 @@ import { elements } from '../../core/dtypes.js'
 import type { AnalysisTensor } from '../../expr/types.js'
 import type { AnalysisCost, Found, FoundArrays, Workshop } from '../analysis.js'
 import { rowReader } from '../shared/rowReader.js'
-import { type MoeAnalysis, type MoeFound, type RowSource, tensorsOf } from './types.js'
+import { type MoeAnalysis, type MoeFound, tensorsOf, tokensOf } from './types.js'
 
 type Routers = NonNullable<MoeAnalysis['routers']>
 type Reader = Workshop['reader']
@@ -29,9 +29,6 @@ export function moeCost({ steps, routers, joins }: MoeAnalysis): AnalysisCost {
   // Besides a tensor, its parts are there, and those of the one before and the one after it.
   return { steps, bytes: 4 * Math.max(table + 3 * found, 4 * most), multiplications: table + found }
 }
-
-const tokensOf = (rows: readonly RowSource[]): number[] =>
-  rows.flatMap((row) => (row.kind === 'tokens' ? [...row.positive, ...row.negative].flat() : []))
 
 export async function findRouters(
   { steps, routers }: MoeAnalysis,

@@ -8,7 +8,7 @@ import { cutTexts } from '../shared/texts.js'
 import type { PlanContext } from '../types.js'
 import type { Architecture } from './architectures.js'
 import { isMatrix, type Refuse, refusing } from './refuse.js'
-import { type Expert, type MixStep, type MoeAnalysis, type RowSource, tensorsOf } from './types.js'
+import { type Expert, type MixStep, type MoeAnalysis, type RowSource, tensorsOf, tokensOf } from './types.js'
 import { constantOf, type Making, randomRows } from './weights.js'
 
 type Routers = NonNullable<MoeAnalysis['routers']>
@@ -165,7 +165,6 @@ function embeddingOf(step: MixStep, { base: { hidden } }: Making, rows: readonly
     ([name, { shape }]) => EMBEDDING.test(name) && shape.length === 2 && shape[1] === hidden,
   )
   const [found] = all
-  const ids = rows.flatMap((row) => (row.kind === 'tokens' ? [...row.positive, ...row.negative].flat() : []))
   if (!found || all.length > 1)
     refuse(`${quote(step.base)} has no single embedding`, 'write gate: statistics or random')
   else if (recipe.tokenizer !== undefined || base.vocabulary)
@@ -173,7 +172,7 @@ function embeddingOf(step: MixStep, { base: { hidden } }: Making, rows: readonly
       'prompts are cut by the tokenizer of the base, and tokenizer gives the result another one',
       'change the vocabulary in another recipe, and use its result as base',
     )
-  else if (ids.some((id) => id >= found[1].shape[0]!))
+  else if (tokensOf(rows).some((id) => id >= found[1].shape[0]!))
     refuse(
       `the tokenizer of ${quote(base.origin)} has more tokens than its embedding has rows`,
       'use a complete model as base',

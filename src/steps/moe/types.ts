@@ -120,6 +120,10 @@ export type RowSource =
 export const tensorsOf = (rows: readonly RowSource[]): readonly AnalysisTensor[] =>
   rows.flatMap((row) => (row.kind === 'means' ? [row.positive, ...(row.negative ? [row.negative] : [])] : []))
 
+/** The tokens of the prompts that rows are found from. */
+export const tokensOf = (rows: readonly RowSource[]): number[] =>
+  rows.flatMap((row) => (row.kind === 'tokens' ? [...row.positive, ...row.negative].flat() : []))
+
 /** What the plan and the lineage keep of the step. */
 export interface MoeSaid {
   readonly models: readonly string[]

@@ -1,10 +1,11 @@
 /** Expressions of a mixture's tensors. */
 import { elements } from '../../core/dtypes.js'
 import { randomStream } from '../../core/random.js'
-import type { AnalysisTensor, ConstantExpr, Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
+import type { ConstantExpr, Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import { type NoiseBlock, noiseOf } from '../../methods/noise.js'
 import type { View } from '../../views/types.js'
+import { analysisTensor } from '../shared/analysisTensor.js'
 import type { Part } from './architectures.js'
 import type { Dense } from './network.js'
 import type { Expert, Join } from './types.js'
@@ -80,13 +81,7 @@ export function fusedTensor(
   const reads = all.flatMap(({ tensor: { expr } }) => (expr.kind === 'read' ? [expr] : []))
   if (reads.length < all.length || new Set(reads.map(({ view }) => kindOfRead(view))).size > 1) {
     const made = all.map(({ own, part }) => expertTensor(making, own, layer, part))
-    return joined(
-      joins,
-      name,
-      dtype,
-      shape,
-      made.map((tensor, at) => ({ ...tensor, name: `${name}[${at}]` })),
-    )
+    return joined(joins, name, dtype, shape, made)
   }
   const expr: ReadExpr = { kind: 'read', view: reshaped(concatenated(reads.map(({ view }) => view)), shape) }
   const blocks = all.map(({ block }) => block)
@@ -112,11 +107,10 @@ export function joined(
   name: string,
   dtype: ValueTensor['dtype'],
   shape: readonly number[],
-  parts: readonly AnalysisTensor[],
+  parts: readonly ValueTensor[],
 ): ValueTensor {
-  const plain = parts.map(({ name, dtype, shape, expr }) => ({ name, dtype, shape, expr }))
-  joins.list.push({ tensor: name, parts: plain })
-  const inputs = plain.map(({ expr }) => expr)
+  joins.list.push({ tensor: name, parts: parts.map((part, at) => analysisTensor(`${name}[${at}]`, part)) })
+  const inputs = parts.map(({ expr }) => expr)
   return { dtype, shape, expr: { kind: 'computed', step: joins.step, tensor: name, shape, inputs } }
 }
 

@@ -1,7 +1,6 @@
 /** Plans one mixture of the experts of several. */
 import { quote } from '../../../core/suggest.js'
 import type { Value, ValueTensor } from '../../../expr/values.js'
-import { analysisTensor } from '../../shared/analysisTensor.js'
 import type { PlanContext } from '../../types.js'
 import { PARTS, type Part, type PooledKind } from '../architectures.js'
 import type { MixtureLayer } from '../network.js'
@@ -134,13 +133,7 @@ function stacked(
   )
   if (views.length === parts.length)
     return { dtype, shape, expr: { kind: 'read', view: reshaped(concatenated(views), shape) }, reason: 'router' }
-  return joined(
-    joins,
-    name,
-    dtype,
-    shape,
-    parts.map((part, at) => analysisTensor(`${name}[${at}]`, part)),
-  )
+  return joined(joins, name, dtype, shape, parts)
 }
 
 /** The experts of a layer, in the dtypes of the first mixture. */
