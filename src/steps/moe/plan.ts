@@ -8,10 +8,10 @@ import { HEAD } from '../../networks/tied.js'
 import { warnOfFloat32 } from '../shared/float32.js'
 import type { PlanContext, PlannedStep } from '../types.js'
 import { type Architecture, architectureOf, PARTS, pooledKindOf } from './architectures.js'
-import { type Config, otherMlps, readBase, windowsIn } from './base.js'
+import { type Base, type Config, otherMlps, readBase, windowsIn } from './base.js'
 import { planDense } from './changed/dense.js'
 import { planPool } from './changed/pool.js'
-import { configOfValue, made, readMixture } from './changed/read.js'
+import { configOfValue, made, type PlannedMixture, readMixture } from './changed/read.js'
 import { type Dense, denseOf } from './network.js'
 import { mixSaid } from './record.js'
 import { ofBase, type Refuse, refusing } from './refuse.js'
@@ -27,11 +27,6 @@ import {
   type PoolStep,
 } from './types.js'
 import { addBiases, type ExpertWeights, expertTensor, FUSED, fusedTensor, type Joins, type Making } from './weights.js'
-
-interface PlannedMixture {
-  readonly value: Value
-  readonly says: MoeSaid
-}
 
 export function planMoe(step: MoeStep, context: PlanContext): PlannedStep<MoeSaid> {
   const planned = step.form === 'pool' || step.form === 'dense' ? planChange(step, context) : planMix(step, context)
@@ -72,7 +67,7 @@ function planMix(step: MixStep, context: PlanContext): PlannedMixture | undefine
   const read = readBase(step, base, refuse, context)
   if (!read) return undefined
   const { dense, config, architecture } = read
-  const found = weightsOf(step, dense, context)
+  const found = weightsOf(step, read, context)
   if (!found || !fits(step, architecture, base, config, found, refuse)) return undefined
   const seed = step.seed ?? recipe.seed
   const making: Making = { step: step.name, seed, compute: recipe.compute, base: dense }
@@ -123,7 +118,7 @@ interface FoundExperts {
 }
 
 /** The MLPs of all experts. They have the layers of the base, and one inner width. */
-function weightsOf(step: MixStep, base: Dense, context: PlanContext): FoundExperts | undefined {
+function weightsOf(step: MixStep, { dense: base, config }: Base, context: PlanContext): FoundExperts | undefined {
   const refuse = refusing(context, step.at)
   const known = new Map<string, Dense | string>()
   const read = (expert: MixStep['experts'][number], who: string): ExpertWeights | undefined => {
@@ -150,8 +145,7 @@ function weightsOf(step: MixStep, base: Dense, context: PlanContext): FoundExper
     )
     if (wrong)
       return refuse(`the ${wrong} of ${name} is not of a floating-point dtype`, 'name models with weights', expert.at)
-    const [own, theirs] = [step.base, expert.model].map((model) => configOfValue(context.values.get(model)!, context))
-    const other = otherMlps(own, theirs)
+    const other = otherMlps(config, configOfValue(value, context))
     if (other !== undefined) return refuse(`${name} ${other}`, 'name models of the kind of the base', expert.at)
     return { expert, dense, who }
   }

@@ -1,19 +1,19 @@
 /** Plans a dense model of a mixture's experts. */
 import { quote } from '../../../core/suggest.js'
-import type { Value, ValueTensor } from '../../../expr/values.js'
+import type { ValueTensor } from '../../../expr/values.js'
 import type { PlanContext } from '../../types.js'
 import { type Architecture, PARTS } from '../architectures.js'
 import { isMatrix, type Refuse, refusing } from '../refuse.js'
 import { stated } from '../stated.js'
-import type { DenseStep, MoeSaid } from '../types.js'
+import type { DenseStep } from '../types.js'
 import { addBiases } from '../weights.js'
-import { besides, made, matrixOf, type ReadMixture } from './read.js'
+import { besides, isNormalized, made, matrixOf, type PlannedMixture, type ReadMixture } from './read.js'
 
 export function planDense(
   step: DenseStep,
   read: ReadMixture<Architecture>,
   context: PlanContext,
-): { readonly value: Value; readonly says: MoeSaid } | undefined {
+): PlannedMixture | undefined {
   const refuse = refusing(context, step.at)
   const { value, config, architecture, mixture } = read
   const { prefix, layers, count } = mixture
@@ -110,22 +110,23 @@ const windowsOf = ({ model_type: type, use_sliding_window: windows }: ReadMixtur
 
 /** What the dense model does not have of the mixture. */
 function notesOf(
-  { config, architecture, name }: ReadMixture<Architecture>,
+  read: ReadMixture<Architecture>,
   weights: readonly number[],
   shared: boolean,
   biases: boolean,
 ): string[] {
+  const name = quote(read.name)
   return [
     `routers are not in the result`,
-    ...(shared && weights.at(-1) === 0 ? [`the shared expert of ${quote(name)} is not in the result`] : []),
+    ...(shared && weights.at(-1) === 0 ? [`the shared expert of ${name} is not in the result`] : []),
     ...(shared && weights.at(-1) !== 0
       ? ['the shared expert is one of those that are averaged; in the mixture it is added to the others']
       : []),
-    ...(architecture.name !== 'mixtral' && config.norm_topk_prob !== true
-      ? [
-          `norm_topk_prob of ${quote(name)} is false: its shares add up to less than 1, so that the dense MLPs add more than the experts did`,
-        ]
-      : []),
+    ...(isNormalized(read)
+      ? []
+      : [
+          `norm_topk_prob of ${name} is false: its shares add up to less than 1, so that the dense MLPs add more than the experts did`,
+        ]),
     ...(biases ? ['biases of q, k and v that the mixture lacks are zeros'] : []),
   ]
 }

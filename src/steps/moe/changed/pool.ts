@@ -1,14 +1,14 @@
 /** Plans one mixture of the experts of several. */
 import { quote } from '../../../core/suggest.js'
-import type { Value, ValueTensor } from '../../../expr/values.js'
+import type { ValueTensor } from '../../../expr/values.js'
 import type { PlanContext } from '../../types.js'
 import { PARTS, type Part, type PooledKind } from '../architectures.js'
 import type { MixtureLayer } from '../network.js'
 import { ofBase, refusing } from '../refuse.js'
 import { stated } from '../stated.js'
-import type { MoeAnalysis, MoeSaid, PoolStep } from '../types.js'
+import type { MoeAnalysis, PoolStep } from '../types.js'
 import { concatenated, FUSED, type Joins, joined, reshaped } from '../weights.js'
-import { besides, made, matrixOf, type ReadMixture } from './read.js'
+import { besides, isNormalized, made, matrixOf, type PlannedMixture, type ReadMixture } from './read.js'
 
 /** Keys that change what an expert computes, or what its router's rows mean. */
 const SAME = ['hidden_act', 'scoring_func', 'routed_scaling_factor', 'topk_method'] as const
@@ -19,7 +19,7 @@ export function planPool(
   step: PoolStep,
   all: readonly ReadMixture[],
   context: PlanContext,
-): { readonly value: Value; readonly says: MoeSaid } | undefined {
+): PlannedMixture | undefined {
   const refuse = refusing(context, step.at)
   const [first] = all as [ReadMixture]
   const { architecture, mixture, value, config } = first
@@ -103,7 +103,6 @@ function whyApart(first: ReadMixture, other: ReadMixture): string | undefined {
 /** What the result does not have of the mixtures after the first. */
 function notesOf([first, ...others]: readonly ReadMixture[]): string[] {
   const kept = quote(first!.name)
-  const normalized = ({ config, type }: ReadMixture): boolean => type === 'mixtral' || config.norm_topk_prob === true
   return others.flatMap((other) => {
     const name = quote(other.name)
     if (other.name === first!.name) return []
@@ -111,9 +110,9 @@ function notesOf([first, ...others]: readonly ReadMixture[]): string[] {
       ...(other.mixture.layers.some(({ shared }) => shared.size > 0)
         ? [`the shared expert of ${name} is not in the result; that of ${kept} is`]
         : []),
-      ...(normalized(other) !== normalized(first!)
+      ...(isNormalized(other) !== isNormalized(first!)
         ? [
-            `norm_topk_prob is that of ${kept}, ${normalized(first!)}: experts of ${name} count with other shares than before`,
+            `norm_topk_prob is that of ${kept}, ${isNormalized(first!)}: experts of ${name} count with other shares than before`,
           ]
         : []),
     ]

@@ -5,7 +5,7 @@ import type { PlanContext } from '../../types.js'
 import type { Part, PooledKind } from '../architectures.js'
 import { type Mixture, type MixtureLayer, mixtureOf } from '../network.js'
 import { ofBase, refusing } from '../refuse.js'
-import type { DenseStep, PoolStep } from '../types.js'
+import type { DenseStep, MoeSaid, PoolStep } from '../types.js'
 import { reshaped } from '../weights.js'
 
 type Config = Readonly<Record<string, unknown>>
@@ -19,6 +19,16 @@ export interface ReadMixture<Kind extends PooledKind = PooledKind> {
   readonly architecture: Kind
   readonly mixture: Mixture
 }
+
+/** What planning makes of a step. */
+export interface PlannedMixture {
+  readonly value: Value
+  readonly says: MoeSaid
+}
+
+/** Whether the shares of the experts that a token goes through add up to 1. */
+export const isNormalized = ({ type, config }: Pick<ReadMixture, 'type' | 'config'>): boolean =>
+  type === 'mixtral' || config.norm_topk_prob === true
 
 /** The configuration of a model or step, as earlier steps changed it. */
 export function configOfValue({ origin, sizes, network }: Value, { configOf }: Pick<PlanContext, 'configOf'>) {
