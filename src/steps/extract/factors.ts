@@ -91,10 +91,7 @@ export function factorTensors(
   const inputs = [from.tensors.get(tensor)!.expr, expr] as const
   const matrix = parameter?.experts === undefined ? shape : shape.slice(1)
   const made = namesOf(one).map((name, expert) => {
-    const [own, other] = inputs.map((input) => (matrix === shape ? input : matrixOf(input, expert, shape))) as [
-      Expr,
-      Expr,
-    ]
+    const [own, other] = inputs.map((input) => (matrix === shape ? input : matrixOf(input, expert))) as [Expr, Expr]
     const work = workOf(recipe, step, form, one, name, matrix, computeOf(recipe.compute, own, other))
     return factorings.push({ step: step.name, tensor: name, shape: matrix, from: own, base: other, work }) - 1
   })

@@ -5,6 +5,7 @@
 import { storesTransposed } from '../../adapters/kinds/experts.js'
 import type { Expr } from '../../expr/types.js'
 import type { Value } from '../../expr/values.js'
+import { placeOf } from '../../layouts/parts.js'
 import { moduleOf } from '../../networks/modules.js'
 
 const STACK = /(^|\.)experts\.(gate_up_proj|up_proj|down_proj)$/
@@ -44,11 +45,8 @@ export function parametersOf(
 }
 
 /** One matrix of a stack, [rows, columns]. Undefined if the stack is the result of a step. */
-export function matrixOf(expr: Expr, expert: number, [, ...sides]: readonly number[]): Expr | undefined {
-  if (expr.kind !== 'read') return undefined
-  const of = { kind: 'slice', of: expr.view, axis: 0, start: expert, count: 1 } as const
-  return { kind: 'read', view: { kind: 'reshape', of, shape: sides } }
-}
+export const matrixOf = (expr: Expr, expert: number): Expr | undefined =>
+  expr.kind === 'read' ? { kind: 'read', view: placeOf(expr.view, expert) } : undefined
 
 /**
  * The shortest names that match these parameters and no other tensor: the last part of the module's name and the parameter's, where no

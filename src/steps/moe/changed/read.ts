@@ -1,12 +1,13 @@
 /** Mixtures that are changed: read with their configurations, and taken apart. */
 import { quote } from '../../../core/suggest.js'
 import { stackedLike, type Value, type ValueTensor, withNetwork } from '../../../expr/values.js'
+import { partOf, placeOf } from '../../../layouts/parts.js'
+import { shapeOf } from '../../../views/shape.js'
 import type { PlanContext } from '../../types.js'
 import type { Part, PooledKind } from '../architectures.js'
 import { type Mixture, type MixtureLayer, mixtureOf } from '../network.js'
 import { ofBase, refusing } from '../refuse.js'
 import type { DenseStep, MoeSaid, PoolStep } from '../types.js'
-import { reshaped } from '../weights.js'
 
 type Config = Readonly<Record<string, unknown>>
 
@@ -67,12 +68,11 @@ export function matrixOf({ experts, fused }: MixtureLayer, index: number, part: 
   if (!fused) return experts![index]![part]
   const whole = part === 'down_proj' ? fused.down : fused.gateUp
   if (whole.expr.kind !== 'read') return 'its experts are in one tensor that a step makes'
-  const [, rows = 0, columns = 0] = whole.shape
-  const half = part === 'down_proj' ? rows : rows / 2
-  const one = { kind: 'slice', of: whole.expr.view, axis: 0, start: index, count: 1 } as const
-  const place = { kind: 'slice', of: one, axis: 1, start: part === 'up_proj' ? half : 0, count: half } as const
-  const shape = [half, columns]
-  return { dtype: whole.dtype, shape, expr: { kind: 'read', view: reshaped(place, shape) }, reason: 'expert' }
+  const { view } = whole.expr
+  const half = whole.shape[1]! / 2
+  const own = part === 'down_proj' ? view : partOf(view, 1, 1, [half, half], part === 'up_proj' ? 1 : 0)
+  const matrix = placeOf(own, index)
+  return { dtype: whole.dtype, shape: shapeOf(matrix), expr: { kind: 'read', view: matrix }, reason: 'expert' }
 }
 
 /** The tensors that are neither experts nor routers. */
