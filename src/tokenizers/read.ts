@@ -64,6 +64,19 @@ export function readObject(text: string, shown: string): Json {
   return value
 }
 
+/** A file next to a vocabulary; empty if there is none. Error: `bad-tokenizer`. */
+export const readBeside = (files: TokenizerFiles, name: string, shown: string): Json =>
+  files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`)
+
+/**
+ * The files with special tokens that transformers reads, what counts more first. It reads special_tokens_map.json only next to an
+ * older configuration.
+ */
+export function specialFiles(files: TokenizerFiles, shown: string): readonly [older: Json, config: Json] {
+  const config = readBeside(files, 'tokenizer_config.json', shown)
+  return [isObject(config.added_tokens_decoder) ? {} : readBeside(files, 'special_tokens_map.json', shown), config]
+}
+
 const bad = (shown: string, what: string) =>
   fault('bad-tokenizer', `${shown}: ${what}`, 'correct the file, or name another tokenizer')
 
@@ -153,9 +166,7 @@ const RENUMBERED =
 /** Ids are the positions of the pieces. T5 appends its sentinels in descending order. */
 function fromSentencePiece(name: string, text: string, files: TokenizerFiles, shown: string): Tokenizer {
   const where = `${shown}: ${name}`
-  const config = files['tokenizer_config.json']
-  const { tokenizer_class: type, extra_ids: extra = 100 } =
-    config === undefined ? {} : readObject(config, `${shown}: tokenizer_config.json`)
+  const { tokenizer_class: type, extra_ids: extra = 100 } = readBeside(files, 'tokenizer_config.json', shown)
   if (typeof type === 'string' && RENUMBERED.test(type))
     throw fault(
       'bad-tokenizer',
@@ -208,10 +219,7 @@ type Named = Omit<AddedToken, 'id'> & { readonly id?: undefined }
 
 /** Special tokens in tokenizer_config.json. transformers adds those that no other file has. */
 function namedIn(files: TokenizerFiles, shown: string): Named[] {
-  const read = (name: string): Json => (files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`))
-  const config = read('tokenizer_config.json')
-  // transformers reads this file only with an older configuration.
-  const older = isObject(config.added_tokens_decoder) ? {} : read('special_tokens_map.json')
+  const [older, config] = specialFiles(files, shown)
   return NAMED.flatMap((key) => {
     const value = older[key] ?? config[key]
     const list = Array.isArray(value)
@@ -245,18 +253,15 @@ function stringsIn(value: unknown): string[] {
 /** Tokens in addition to the vocabulary, in the order of their ids. */
 function addedOf(files: TokenizerFiles, shown: string): AddedToken[] {
   const added = new Map<string, AddedToken>()
-  const more = files['added_tokens.json']
-  const extra = more === undefined ? new Map() : readIds(readObject(more, `${shown}: added_tokens.json`), shown)
-  for (const [content, id] of extra) added.set(content, { content, id, flags: { special: false } })
-  const config = files['tokenizer_config.json']
-  const where = `${shown}: tokenizer_config.json`
-  const { added_tokens_decoder: decoder } = config === undefined ? {} : readObject(config, where)
+  for (const [content, id] of readIds(readBeside(files, 'added_tokens.json', shown), shown))
+    added.set(content, { content, id, flags: { special: false } })
+  const { added_tokens_decoder: decoder } = readBeside(files, 'tokenizer_config.json', shown)
   if (isObject(decoder)) {
     const entries = Object.entries(decoder).map(([id, entry]) => ({
       ...(isObject(entry) ? entry : {}),
       id: Number(id),
     }))
-    for (const token of readAdded(entries, where)) added.set(token.content, token)
+    for (const token of readAdded(entries, `${shown}: tokenizer_config.json`)) added.set(token.content, token)
   }
   return [...added.values()].sort((a, b) => a.id - b.id)
 }

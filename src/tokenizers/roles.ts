@@ -1,6 +1,6 @@
 /** Which tokens are special, and for what. */
 import { isObject } from '../core/json/text.js'
-import { readObject } from './read.js'
+import { specialFiles } from './read.js'
 import type { TokenizerFiles } from './types.js'
 
 /** If a token has several roles, the first counts. */
@@ -11,7 +11,6 @@ export type SpecialRole = (typeof ROLES)[number]
 /** The text of the token of each role that a tokenizer has. */
 export type SpecialTokens = ReadonlyMap<SpecialRole, string>
 
-type Json = Readonly<Record<string, unknown>>
 type Defaults = Readonly<Partial<Record<SpecialRole, string>>>
 
 const GPT2: Defaults = { bos: '<|endoftext|>', eos: '<|endoftext|>', unk: '<|endoftext|>' }
@@ -95,13 +94,11 @@ const DEFAULTS: readonly { readonly classes: RegExp; readonly types: RegExp; rea
 ]
 
 /**
- * As transformers reads them: tokenizer_config.json; special_tokens_map.json, which counts more, but only next to an older
- * configuration; what neither mentions is that of the class, or of the model's type if there is no class.
+ * As transformers reads them, from both files. What neither mentions is that of the class, or of the model's type if there is no
+ * class.
  */
 export function specialTokens(files: TokenizerFiles, shown: string, type: unknown): SpecialTokens {
-  const read = (name: string): Json => (files[name] === undefined ? {} : readObject(files[name], `${shown}: ${name}`))
-  const config = read('tokenizer_config.json')
-  const older = isObject(config.added_tokens_decoder) ? {} : read('special_tokens_map.json')
+  const [older, config] = specialFiles(files, shown)
   const { tokenizer_class: named } = config
   const own = DEFAULTS.find(({ classes, types }) =>
     typeof named === 'string' ? classes.test(named) : types.test(String(type)),

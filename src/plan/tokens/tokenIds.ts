@@ -3,7 +3,7 @@ import type { Place } from '../../core/diagnostics.js'
 import { isObject } from '../../core/json/text.js'
 import type { Faults } from '../../language/faults.js'
 import { counterparts } from '../../tokenizers/keys.js'
-import { readObject } from '../../tokenizers/read.js'
+import { readBeside } from '../../tokenizers/read.js'
 import { ROLES, type SpecialRole, specialTokens } from '../../tokenizers/roles.js'
 import type { Lexicon } from './lexicon.js'
 
@@ -65,8 +65,7 @@ const specialOf = ({ files, checkpoints }: Lexicon, model: string) =>
  * the same file first; otherwise config.json has what generation follows.
  */
 function statedBy({ files, checkpoints }: Lexicon, first: string, origin: string, file: ConfigFile): Json {
-  const text = files.get(first)?.['generation_config.json']
-  const generation = text === undefined ? {} : readObject(text, `${first}: generation_config.json`)
+  const generation = readBeside(files.get(first) ?? {}, 'generation_config.json', first)
   const config: Json = checkpoints.get(first)!.config ?? {}
   const flat = { ...(isObject(config.text_config) ? config.text_config : {}), ...config }
   const apart = file === 'config.json' && files.get(origin)?.['generation_config.json'] !== undefined
@@ -125,8 +124,7 @@ export function reportTokenIds(lexicon: Lexicon, origin: string, strict: boolean
       'choose a tokenizer with the same id for padding',
     )
   }
-  const text = files.get(origin)?.['generation_config.json']
-  const generation = text === undefined ? {} : readObject(text, `${origin}: generation_config.json`)
+  const generation = readBeside(files.get(origin) ?? {}, 'generation_config.json', origin)
   const lost = [
     ...lostIds(config, after),
     ...lostIds(generation, withTokenIds(generation, lexicon, origin, 'generation_config.json')),
