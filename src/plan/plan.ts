@@ -82,7 +82,7 @@ export function planRecipe(
     modelIndex: (name) => models.findIndex((model) => model.name === name),
     modelOf,
     amendments,
-    lexicon: { vocabulary, template, files, checkpoints },
+    lexicon: { vocabulary, template, tokenizers, checkpoints },
     faults,
   }
   const outputs = planOutputs(context, values, planned)

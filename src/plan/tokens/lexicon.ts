@@ -1,13 +1,14 @@
 import type { Checkpoint } from '../../checkpoints/types.js'
 import type { Value } from '../../expr/values.js'
-import type { ResultVocabulary, TokenizerFiles } from '../../tokenizers/types.js'
+import type { Tokenizers } from '../../tokenizers/opened.js'
+import type { ResultVocabulary } from '../../tokenizers/types.js'
 
 /** The tokenizer and chat template that the recipe asks for. */
 export interface Lexicon {
   readonly vocabulary: ResultVocabulary | undefined
   readonly template: string | undefined
-  /** By model: the texts of its `TOKENIZER_FILES`. */
-  readonly files: ReadonlyMap<string, TokenizerFiles>
+  /** With the texts of each model's `TOKENIZER_FILES`. */
+  readonly tokenizers: Tokenizers
   readonly checkpoints: ReadonlyMap<string, Checkpoint>
 }
 

@@ -4,7 +4,7 @@ import { isObject } from '../../core/json/text.js'
 import type { Faults } from '../../language/faults.js'
 import { counterparts } from '../../tokenizers/keys.js'
 import { readBeside } from '../../tokenizers/read.js'
-import { ROLES, type SpecialRole, specialTokens } from '../../tokenizers/roles.js'
+import { ROLES, type SpecialRole } from '../../tokenizers/roles.js'
 import type { Lexicon } from './lexicon.js'
 
 type Json = Readonly<Record<string, unknown>>
@@ -24,13 +24,13 @@ const roleIn = (key: string): SpecialRole | undefined => ROLES.find((role) => ke
  * model's configurations say, or null.
  */
 export function withTokenIds(config: Json, lexicon: Lexicon, origin: string, file: ConfigFile): Json {
-  const { vocabulary } = lexicon
+  const { vocabulary, tokenizers } = lexicon
   if (!vocabulary || vocabulary.first === origin) return config
   const { tokenizer, models, first } = vocabulary
   const rows = models.get(origin)?.rows
-  const special = specialOf(lexicon, first)
+  const special = tokenizers.special(first)
   const before = models.get(origin)?.tokenizer
-  const moved = before ? counterparts([before, specialOf(lexicon, origin)], [tokenizer, special]) : () => undefined
+  const moved = before ? counterparts([before, tokenizers.special(origin)], [tokenizer, special]) : () => undefined
   const ofRole = (role: SpecialRole): number | undefined => {
     const token = special.get(role)
     return token === undefined ? undefined : tokenizer.ids.get(token)
@@ -57,14 +57,16 @@ export function withTokenIds(config: Json, lexicon: Lexicon, origin: string, fil
   return follow(config, statedBy(lexicon, first, origin, file))
 }
 
-const specialOf = ({ files, checkpoints }: Lexicon, model: string) =>
-  specialTokens(files.get(model) ?? {}, model, checkpoints.get(model)?.config?.model_type)
-
 /**
  * What the configurations of the model with the tokenizer state. If the result has a generation_config.json, each file follows
  * the same file first; otherwise config.json has what generation follows.
  */
-function statedBy({ files, checkpoints }: Lexicon, first: string, origin: string, file: ConfigFile): Json {
+function statedBy(
+  { tokenizers: { files }, checkpoints }: Lexicon,
+  first: string,
+  origin: string,
+  file: ConfigFile,
+): Json {
   const generation = readBeside(files.get(first) ?? {}, 'generation_config.json', first)
   const config: Json = checkpoints.get(first)!.config ?? {}
   const flat = { ...(isObject(config.text_config) ? config.text_config : {}), ...config }
@@ -110,7 +112,7 @@ const COUNTS_FROM_PADDING =
  * without them is refused. Errors: `moved-padding`, `lost-token-ids`. Warning: `lost-token-ids`.
  */
 export function reportTokenIds(lexicon: Lexicon, origin: string, strict: boolean, place: Place, faults: Faults): void {
-  const { vocabulary, checkpoints, files } = lexicon
+  const { vocabulary, checkpoints, tokenizers } = lexicon
   const config = checkpoints.get(origin)?.config
   if (!vocabulary || vocabulary.first === origin || !config || !vocabulary.models.has(origin)) return
   const after = withTokenIds(config, lexicon, origin, 'config.json')
@@ -124,7 +126,7 @@ export function reportTokenIds(lexicon: Lexicon, origin: string, strict: boolean
       'choose a tokenizer with the same id for padding',
     )
   }
-  const generation = readBeside(files.get(origin) ?? {}, 'generation_config.json', origin)
+  const generation = readBeside(tokenizers.files.get(origin) ?? {}, 'generation_config.json', origin)
   const lost = [
     ...lostIds(config, after),
     ...lostIds(generation, withTokenIds(generation, lexicon, origin, 'generation_config.json')),

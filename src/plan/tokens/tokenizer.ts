@@ -33,7 +33,8 @@ export type SmallFile =
  * `tokenizer`: the model whose tokenizer is used if the recipe does not set one.
  */
 export function sidecarsOf(lexicon: Lexicon, origin: string, tokenizer = origin): SmallFile[] {
-  const { vocabulary, template, files, checkpoints } = lexicon
+  const { vocabulary, template, checkpoints } = lexicon
+  const { files } = lexicon.tokenizers
   const first = vocabulary?.first ?? tokenizer
   const grown = vocabulary?.texts !== undefined
   const kept = vocabulary?.tokenizer.kept
