@@ -1,5 +1,5 @@
 import type { ErrorCode } from '../core/codes.js'
-import type { Diagnostic, Place } from '../core/diagnostics.js'
+import { type Diagnostic, Fault, type Place } from '../core/diagnostics.js'
 
 /** Collects the errors and warnings of planning. Each is reported once per place. */
 export interface Faults {
@@ -22,4 +22,21 @@ export function faults(unsaid: readonly string[] = []): Faults {
       list.push({ severity, code, message, ...(place ? { place } : {}), ...(hint === undefined ? {} : { hint }) })
     }
   return { list, error: add('error'), warn: add('warning') }
+}
+
+/**
+ * Reports the errors of a `Fault`, at their own place or this one, and throws everything else again. `before`: what their messages begin
+ * with. `instead`: another way out.
+ */
+export function reportFault(
+  faults: Faults,
+  error: unknown,
+  place: Place,
+  { before = '', instead }: { readonly before?: string; readonly instead?: string } = {},
+): undefined {
+  if (!(error instanceof Fault)) throw error
+  for (const { code, message, hint, place: own } of error.diagnostics) {
+    const ways = [hint, instead].filter((way) => way !== undefined)
+    faults.error(code, `${before}${message}`, own ?? place, ways.length > 0 ? ways.join('; or ') : undefined)
+  }
 }

@@ -2,7 +2,6 @@ import { isOutputFile, OUTPUT } from '../../checkpoints/containers/index.js'
 import { layoutCheckpoint } from '../../checkpoints/layout.js'
 import { ADAPTER_CONFIG } from '../../checkpoints/sidecars.js'
 import type { Checkpoint, TensorSpec } from '../../checkpoints/types.js'
-import { Fault } from '../../core/diagnostics.js'
 import type { Dtype } from '../../core/dtypes.js'
 import { changeJson } from '../../core/json/edit.js'
 import { quote } from '../../core/suggest.js'
@@ -11,7 +10,7 @@ import { encodingOf, isFloat, isWritable } from '../../encodings/index.js'
 import { plainOf } from '../../expr/cost.js'
 import { type Value, type ValueTensor, withNetwork } from '../../expr/values.js'
 import { addressBelow, outputAddress } from '../../language/addresses.js'
-import type { Faults } from '../../language/faults.js'
+import { type Faults, reportFault } from '../../language/faults.js'
 import type { Evaluate } from '../../language/types.js'
 import type { Quantizer } from '../../methods/quantize.js'
 import { isShared } from '../../networks/heads.js'
@@ -277,9 +276,7 @@ function planSidecars(context: OutputContext, spec: OutputSpec, value: Value, fo
         .map(ofModule),
     ]
   } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    const at = recipe.tokenizer ? 'tokenizer' : 'chat_template'
-    for (const { code, message, hint } of error.diagnostics) faults.error(code, message, recipe.placeOf([at]), hint)
+    reportFault(faults, error, recipe.placeOf([recipe.tokenizer ? 'tokenizer' : 'chat_template']))
     return configs
   }
 }

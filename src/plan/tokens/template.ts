@@ -1,8 +1,7 @@
 import type { ErrorCode } from '../../core/codes.js'
-import { Fault } from '../../core/diagnostics.js'
 import { isObject } from '../../core/json/text.js'
 import { didYouMean, quote } from '../../core/suggest.js'
-import type { Faults } from '../../language/faults.js'
+import { type Faults, reportFault } from '../../language/faults.js'
 import type { Recipe } from '../../recipe/types.js'
 import { readObject } from '../../tokenizers/read.js'
 import { templateNames, templateOf } from '../../tokenizers/templates.js'
@@ -43,9 +42,7 @@ export function chatTemplate(
       const { chat_template: template } = readObject(config, `${model}: tokenizer_config.json`)
       return defaultOf(template)
     } catch (error) {
-      if (!(error instanceof Fault)) throw error
-      for (const { code, message, hint } of error.diagnostics) faults.error(code, message, place, hint)
-      return undefined
+      return reportFault(faults, error, place)
     }
   }
   const fail = (code: ErrorCode, message: string, hint?: string): undefined =>

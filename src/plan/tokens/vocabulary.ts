@@ -1,9 +1,9 @@
 import type { Checkpoint } from '../../checkpoints/types.js'
-import { Fault, type Place } from '../../core/diagnostics.js'
+import type { Place } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
 import type { Value } from '../../expr/values.js'
-import type { Faults } from '../../language/faults.js'
+import { type Faults, reportFault } from '../../language/faults.js'
 import { type TokenRows, tokenRowsOf } from '../../networks/tokenRows.js'
 import type { Recipe, TokenizerChoice } from '../../recipe/types.js'
 import type { Tokenizers } from '../../tokenizers/opened.js'
@@ -62,9 +62,7 @@ export function planVocabulary(
       const tokenizer = opened.of(name)
       if (tokenizer) tokenizers.set(name, tokenizer)
     } catch (error) {
-      if (!(error instanceof Fault)) throw error
-      for (const { code, message, hint } of error.diagnostics) faults.error(code, message, place, hint)
-      return undefined
+      return reportFault(faults, error, place)
     }
   }
   const own = tokenizers.get(first)

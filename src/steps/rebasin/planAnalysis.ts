@@ -1,10 +1,9 @@
 /** Plans the analysis of an alignment: the tensors to match, the models and the spec. */
 
-import { Fault } from '../../core/diagnostics.js'
 import { sameShape } from '../../core/dtypes.js'
 import type { AnalysisModel } from '../../expr/types.js'
 import type { Value } from '../../expr/values.js'
-import type { Faults } from '../../language/faults.js'
+import { type Faults, reportFault } from '../../language/faults.js'
 import type { RecipeHead } from '../../language/types.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { writeSpec } from '../../rebasin/spec.js'
@@ -73,10 +72,7 @@ export function planAnalysis(
       ...(step.select ? { select: { ...step.select, command } } : {}),
     }
   } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    for (const { code, message, hint, place: own } of error.diagnostics)
-      faults.error(code, `${step.onto}: ${message}`, own ?? place, hint)
-    return undefined
+    return reportFault(faults, error, place, { before: `${step.onto}: ` })
   }
 }
 

@@ -1,5 +1,5 @@
 /** Texts of a step, cut into tokens while it is planned. */
-import { Fault } from '../../core/diagnostics.js'
+import { reportFault } from '../../language/faults.js'
 import type { StepCommon } from '../../language/types.js'
 import type { Encoder } from '../../tokenizers/encode.js'
 import type { PlanContext } from '../types.js'
@@ -36,9 +36,6 @@ export function withEncoder<T>(
   try {
     return make(tokenizers.encoder(tokenizerOf(values.get(model)!.origin)))
   } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    for (const { code, message, hint } of error.diagnostics)
-      faults.error(code, message, recipe.placeOf(at, 'key'), [...(hint ? [hint] : []), instead].join('; or '))
-    return undefined
+    return reportFault(faults, error, recipe.placeOf(at, 'key'), { instead })
   }
 }

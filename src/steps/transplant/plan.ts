@@ -1,9 +1,9 @@
 /** Plans a transplant: matches tokens, and says how each tensor with one row per token is made. */
-import { Fault } from '../../core/diagnostics.js'
 import { quote } from '../../core/suggest.js'
 import { isFloat } from '../../encodings/index.js'
 import type { AnalysisTensor, ComputedExpr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
+import { reportFault } from '../../language/faults.js'
 import { EMBEDDING, HEAD, headOf, saysTied, tiesHead } from '../../networks/tied.js'
 import { tokenRowsOf } from '../../networks/tokenRows.js'
 import { simplify } from '../../views/compose.js'
@@ -90,9 +90,7 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
     faults.error('no-tokenizer', `the model ${quote(origin)} has no tokenizer`, place, hint)
     return undefined
   } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    for (const { code, message, hint } of error.diagnostics) faults.error(code, message, place, hint)
-    return undefined
+    return reportFault(faults, error, place)
   }
 }
 

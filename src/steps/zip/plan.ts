@@ -1,8 +1,8 @@
 /** Plans a zip step: the shapes of the result follow from the headers alone. */
-import { Fault } from '../../core/diagnostics.js'
 import { sameShape } from '../../core/dtypes.js'
 import { isFloat } from '../../encodings/index.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
+import { reportFault } from '../../language/faults.js'
 import { refuseAnyPacked } from '../../networks/packed.js'
 import { writeSpec } from '../../rebasin/spec.js'
 import { newLength, type ZipNetwork } from '../../rebasin/zip/network.js'
@@ -98,10 +98,7 @@ function planNetwork(
     }
     return { network, analysis }
   } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    for (const { code, message, hint, place: own } of error.diagnostics)
-      faults.error(code, `zip: ${message}`, own ?? place, hint)
-    return undefined
+    return reportFault(faults, error, place, { before: 'zip: ' })
   }
 }
 

@@ -1,11 +1,10 @@
 /** Plans the analysis of a step with given permutations: which of their tensors each tensor of the model is. */
 import { Buffer } from 'node:buffer'
 import { recordOf } from '../../../core/collections/ownValue.js'
-import { Fault } from '../../../core/diagnostics.js'
 import { elements } from '../../../core/dtypes.js'
 import { agree, counted, plural } from '../../../core/words.js'
 import type { Value, ValueTensor } from '../../../expr/values.js'
-import type { Faults } from '../../../language/faults.js'
+import { type Faults, reportFault } from '../../../language/faults.js'
 import type { RecipeHead } from '../../../language/types.js'
 import { refuseAnyPacked } from '../../../networks/packed.js'
 import type { Permutations } from '../../../rebasin/apply.js'
@@ -61,10 +60,7 @@ export function planGiven(
       },
     }
   } catch (error) {
-    if (!(error instanceof Fault)) throw error
-    for (const { code, message, hint } of error.diagnostics)
-      faults.error(code, `${step.model}: ${message}`, place, hint)
-    return undefined
+    return reportFault(faults, error, place, { before: `${step.model}: ` })
   }
 }
 
