@@ -7,7 +7,7 @@ import { type Faults, reportFault } from '../../language/faults.js'
 import { type TokenRows, tokenRowsOf } from '../../networks/tokenRows.js'
 import type { Recipe, TokenizerChoice } from '../../recipe/types.js'
 import type { Tokenizers } from '../../tokenizers/opened.js'
-import { hasFarIds } from '../../tokenizers/read.js'
+import { farIds } from '../../tokenizers/read.js'
 import type { Tokenizer } from '../../tokenizers/types.js'
 import { unite, withAdded, withinRows } from '../../tokenizers/union.js'
 import { tokenizerTexts } from '../../tokenizers/write.js'
@@ -90,11 +90,8 @@ export function planVocabulary(
     faults.error('bad-tokenizer', message, place, hint)
     return undefined
   }
-  if (models.size > 0 && hasFarIds(tokenizer, there ?? 0)) {
-    const message = `${first}: ${plural(tokenizer.ids.size, 'token')} ${agree(tokenizer.ids.size, 'has', 'have')} ids up to ${tokenizer.size - 1}, far beyond the ${plural(there ?? 0, 'row')} of its embeddings`
-    faults.error('bad-tokenizer', message, place, 'correct the ids, or name another tokenizer')
-    return undefined
-  }
+  const far = models.size > 0 ? farIds(tokenizer, there ?? 0, first) : undefined
+  if (far) return reportFault(faults, far, place)
   const { padTo } = choice
   const padded = Math.ceil(tokenizer.size / padTo) * padTo
   // Rows beyond the tokens are kept, since the model was trained with them, unless the recipe sets the number of rows.

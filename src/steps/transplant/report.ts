@@ -1,9 +1,10 @@
 /** What planning a transplant refuses, and what it warns of. */
 import { quote } from '../../core/suggest.js'
 import { agree, plural } from '../../core/words.js'
+import { reportFault } from '../../language/faults.js'
 import { HEAD } from '../../networks/tied.js'
 import { tensorsAlike } from '../../networks/tokenRows.js'
-import { hasFarIds } from '../../tokenizers/read.js'
+import { farIds } from '../../tokenizers/read.js'
 import type { PlanContext } from '../types.js'
 import type { Matched, Tokens } from './match.js'
 import type { TransplantStep } from './types.js'
@@ -39,15 +40,9 @@ export function refusesRows(step: TransplantStep, context: PlanContext, own: Tok
       refuseRows(context, step, message, 'use a model whose embeddings and heads have the same number of rows')
       return true
     }
-  const { size, ids } = given.tokenizer
-  if (!hasFarIds(given.tokenizer, given.rows)) return false
-  context.faults.error(
-    'bad-tokenizer',
-    `${given.name}: ${plural(ids.size, 'token')} ${agree(ids.size, 'has', 'have')} ids up to ${size - 1}, far beyond the ${plural(given.rows, 'row')} of its embeddings`,
-    context.recipe.placeOf(step.at),
-    'correct the ids, or name another tokenizer',
-  )
-  return true
+  const far = farIds(given.tokenizer, given.rows, given.name)
+  if (far) reportFault(context.faults, far, context.recipe.placeOf(step.at))
+  return far !== undefined
 }
 
 /** Warns of tensors that could have one row per token, and are unchanged. Warning: `unchanged-rows`. */
