@@ -35,18 +35,15 @@ export function tyingPart(config: NonNullable<Config>, head: string): NonNullabl
  * Whether the head of a model is its embedding. With a configuration the default is true, unless it or its text part
  * says otherwise.
  */
-export function tiesHead(config: Config, head = ''): boolean {
-  if (!config) return false
-  const part = tyingPart(config, head)
-  const text = part.text_config as Config | null
-  return (part.tie_word_embeddings ?? text?.tie_word_embeddings ?? true) !== false
-}
+export const tiesHead = (config: Config, head = ''): boolean => !!config && statedTie(config, head) !== false
 
 /** Whether a configuration says that the head is the embedding. Without it, the default depends on the class. */
-export function saysTied(config: Config, head = ''): boolean {
-  const part = config && tyingPart(config, head)
-  const stated = part?.tie_word_embeddings ?? (part?.text_config as Config | null)?.tie_word_embeddings
-  return typeof stated === 'boolean' && stated
+export const saysTied = (config: Config, head = ''): boolean => !!config && statedTie(config, head) === true
+
+/** What a configuration or its text part says of the head. */
+function statedTie(config: NonNullable<Config>, head: string): unknown {
+  const part = tyingPart(config, head)
+  return part.tie_word_embeddings ?? (part.text_config as Config | null)?.tie_word_embeddings
 }
 
 export type Sized = Pick<ValueTensor, 'dtype' | 'shape'>
