@@ -1,5 +1,6 @@
 /** LoRA on parameters (`target_parameters`): stacks of experts, whose factors are those of all experts in one. */
 import { quote } from '../../../core/suggest.js'
+import { moduleOf } from '../../../networks/modules.js'
 import { expertsType } from '../../kinds/experts.js'
 import type { Update } from '../../types.js'
 import type { ModuleParts } from '../names.js'
@@ -32,14 +33,11 @@ const ORDER = ['gate_up_proj', 'gate_up_proj_bias', 'up_proj', 'down_proj', 'dow
  * several times.
  */
 export function nestedModule(parameter: string, all: readonly string[]): string {
-  const [module, own] = [moduleOf(parameter), partOf(parameter)]
-  const beside = all.filter((one) => moduleOf(one) === module).map(partOf)
-  const outer = beside.filter((one) => ORDER.indexOf(one) > ORDER.indexOf(own)).length
+  const { module, part: own } = moduleOf(parameter)
+  const beside = all.map(moduleOf).filter((one) => one.module === module)
+  const outer = beside.filter(({ part }) => ORDER.indexOf(part) > ORDER.indexOf(own)).length
   return `${module}${'.base_layer'.repeat(outer)}`
 }
-
-const moduleOf = (name: string): string => name.slice(0, Math.max(0, name.lastIndexOf('.')))
-const partOf = (name: string): string => name.slice(name.lastIndexOf('.') + 1)
 
 /** The parameters that the configuration names. Error: `bad-adapter`. */
 export function targetParameters({ config, bad }: Settings): readonly TargetParameter[] {
@@ -49,7 +47,10 @@ export function targetParameters({ config, bad }: Settings): readonly TargetPara
     bad('target_parameters is not a list of names')
     return []
   }
-  return written.map((name: string) => ({ module: moduleOf(name), parameter: partOf(name) }))
+  return written.map((name: string) => {
+    const { module, part } = moduleOf(name)
+    return { module, parameter: part }
+  })
 }
 
 const isBelow = (module: string, { module: end }: TargetParameter): boolean =>
