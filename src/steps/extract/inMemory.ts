@@ -7,6 +7,7 @@ import type { RecipeHead } from '../../language/types.js'
 import { FAMILIES } from '../../layouts/index.js'
 import { certaintyOf, formName, ownForm, readAs } from '../../layouts/model.js'
 import { standIns } from '../../layouts/standIns.js'
+import type { Family } from '../../layouts/types.js'
 import { shapeOf } from '../../views/shape.js'
 import { mapStored, storedOf } from '../../views/stored.js'
 import type { View } from '../../views/types.js'
@@ -31,20 +32,17 @@ interface Form {
   readonly made: ReadonlyMap<string, View>
 }
 
-/** The forms that the base has in memory and not in its files, one family after another. */
-function* formsOf(base: Value, config: Config): Generator<Form, void, Value> {
-  let own = base
-  for (const family of FAMILIES) {
-    const memory = family.forms.find(({ name }) => name === MEMORY)
-    if (!memory || certaintyOf(family, config) !== 'config') continue
-    const laid = { tensors: standIns(own.tensors), config }
-    const stored = ownForm(family, laid)
-    if (!stored || stored === memory) continue
-    const { problems, from, tensors } = readAs(family, stored, memory, laid)
-    if (problems.length > 0 || from.size === 0) continue
-    const made = new Map([...from.keys()].map((name) => [name, tensors.get(name)!.view] as const))
-    own = yield { layout: formName(family, memory), made }
-  }
+/** The form of a family that the base has in memory and not in its files. */
+function formIn(family: Family, { tensors: own }: Value, config: Config): Form | undefined {
+  const memory = family.forms.find(({ name }) => name === MEMORY)
+  if (!memory || certaintyOf(family, config) !== 'config') return undefined
+  const laid = { tensors: standIns(own), config }
+  const stored = ownForm(family, laid)
+  if (!stored || stored === memory) return undefined
+  const { problems, from, tensors } = readAs(family, stored, memory, laid)
+  if (problems.length > 0 || from.size === 0) return undefined
+  const made = new Map([...from.keys()].map((name) => [name, tensors.get(name)!.view] as const))
+  return { layout: formName(family, memory), made }
 }
 
 /** Undefined after an error: `tensor-mismatch`. Warning: `other-layout`. */
@@ -61,9 +59,10 @@ export function inMemory(
   if (step.names === 'stored') return { ...both, storedNames }
   const place = recipe.placeOf([...step.at, step.key], 'value')
   const layouts: string[] = []
-  const forms = formsOf(base, config)
-  for (let next = forms.next(); !next.done; next = forms.next(both.base)) {
-    const { layout, made } = next.value
+  for (const family of FAMILIES) {
+    const form = formIn(family, both.base, config)
+    if (!form) continue
+    const { layout, made } = form
     const wrong = mismatch(made, both.from, both.base)
     if (wrong !== undefined) {
       const message = `${wrong} has another shape or dtype in ${step.from} than in ${step.base}, and it is a part of a tensor in memory`

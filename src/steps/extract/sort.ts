@@ -17,7 +17,7 @@ import { layersIn, parameterExcuse } from './layers.js'
 import type { Parameter } from './parameters.js'
 import type { ExtractStep } from './types.js'
 import { SHARED_EMBEDDING } from './unfit.js'
-import { holdersOf, wholeModules, wholeWith } from './whole.js'
+import { holdersOf, isWithin, wholeModules } from './whole.js'
 
 /** A layer that goes into the adapter. */
 export interface Adapted {
@@ -85,8 +85,8 @@ export function sortTensors(
     const [decision] = decisions as [Decision]
     if (decisions.some(({ kind }) => kind !== decision.kind))
       wrong(`include and exclude take only some parts of ${name}`, 'include or exclude all experts of a layer')
-    const grown = resized.some((module) => name.startsWith(`${module}.`))
-    if (wholeWith(chosen, name) !== undefined || (grown && decision.kind !== 'copy')) {
+    const grown = isWithin(resized, name)
+    if (isWithin(chosen, name) || (grown && decision.kind !== 'copy')) {
       if (layers.isShared(name)) refuseShared(name)
       else if (!other) wrong(`${name} should be saved whole, but ${step.from} has no such tensor`)
       else if (grown || checkShape(name, own, other)) whole.push(name)
@@ -108,7 +108,7 @@ export function sortTensors(
   for (const name of from.tensors.keys()) if (!base.tensors.has(name)) left.set(name, `${step.base} has no such tensor`)
   const patterns = book.close(recipe, [...base.tensors.keys()].flatMap(storedNames), faults)
   if (!sound || patterns.some(({ matches }) => matches === 0)) return undefined
-  const others = whole.filter((name) => wholeWith(chosen, name) === undefined).map((name) => moduleOf(name).module)
+  const others = whole.filter((name) => !isWithin(chosen, name)).map((name) => moduleOf(name).module)
   return {
     ...{ patterns, adapted, left, whole: { modules: [...chosen, ...new Set(others)], tensors: whole } },
     resized: whole.filter((name) => !sameShape(from.tensors.get(name)!.shape, base.tensors.get(name)!.shape)),

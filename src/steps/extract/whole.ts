@@ -55,9 +55,9 @@ export function wholeModules(
   return { chosen: outer, resized: lokr ? [] : resized, sound }
 }
 
-/** The chosen module that is or holds the module of a tensor. */
-export const wholeWith = (chosen: readonly string[], tensor: string): string | undefined =>
-  chosen.find((module) => tensor.startsWith(`${module}.`))
+/** Whether a tensor is of one of these modules, or of a module inside one. */
+export const isWithin = (modules: readonly string[], tensor: string): boolean =>
+  modules.some((module) => tensor.startsWith(`${module}.`))
 
 /** The modules around a name, from the outermost on: `a` and `a.b` of `a.b.weight`. */
 export const holdersOf = (name: string): string[] => [...name.matchAll(/\./g)].map(({ index }) => name.slice(0, index))
