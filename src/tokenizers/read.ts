@@ -1,7 +1,6 @@
 import { Buffer } from 'node:buffer'
-import { type Fault, fault } from '../core/diagnostics.js'
+import { fault } from '../core/diagnostics.js'
 import { isObject, parseJson } from '../core/json/text.js'
-import { agree, plural } from '../core/words.js'
 import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../storage/lfs.js'
 import { loadedIds } from './loaded.js'
 import { readSentencePieces } from './sentencepiece.js'
@@ -287,19 +286,6 @@ function finish(
 /** The number of pieces if a piece's id is its position, where a text may appear twice. */
 export const placesOf = ({ kind, scores, kept }: Pick<Tokenizer, 'kind' | 'scores' | 'kept'>): number | undefined =>
   kind === 'Unigram' && kept === undefined ? scores?.length : undefined
-
-/** The maximum number of unused ids that a tokenizer may have beyond the rows of its model. */
-const MOST_GAPS = 65_536
-
-/** The error of ids that are so far beyond the tokens and the rows of a model that they are wrong; undefined if they are not. */
-export function farIds({ size, ids }: Tokenizer, rows: number, shown: string): Fault | undefined {
-  if (size <= rows + ids.size + MOST_GAPS) return undefined
-  return fault(
-    'bad-tokenizer',
-    `${shown}: ${plural(ids.size, 'token')} ${agree(ids.size, 'has', 'have')} ids up to ${size - 1}, far beyond the ${plural(rows, 'row')} of its embeddings`,
-    'correct the ids, or name another tokenizer',
-  )
-}
 
 function checkId(id: unknown, shown: string, token: string): number {
   if (typeof id === 'number' && Number.isSafeInteger(id) && id >= 0 && id < HIGHEST_ID) return id

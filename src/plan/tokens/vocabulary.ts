@@ -7,7 +7,7 @@ import { type Faults, reportFault } from '../../language/faults.js'
 import { type TokenRows, tokenRowsOf } from '../../networks/tokenRows.js'
 import type { Recipe, TokenizerChoice } from '../../recipe/types.js'
 import type { Tokenizers } from '../../tokenizers/opened.js'
-import { farIds } from '../../tokenizers/read.js'
+import { farIds, noTokenizer, renumberedText } from '../../tokenizers/problems.js'
 import type { Tokenizer } from '../../tokenizers/types.js'
 import { unite, withAdded, withinRows } from '../../tokenizers/union.js'
 import { tokenizerTexts } from '../../tokenizers/write.js'
@@ -68,14 +68,7 @@ export function planVocabulary(
   const own = tokenizers.get(first)
   if (!own) {
     if (plain) return undefined
-    const message = `the model ${quote(first)} has no tokenizer`
-    faults.error(
-      'no-tokenizer',
-      message,
-      place,
-      'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder',
-    )
-    return undefined
+    return reportFault(faults, noTokenizer(first), place)
   }
   const { models, assumed } = embedded(recipe, order, first, { values, checkpoints, tokenizers }, faults, plain)
   for (const name of assumed) tokenizers.set(name, tokenizers.get(base) ?? own)
@@ -136,26 +129,16 @@ function embedded(
         'if the model has another tokenizer, put its files into the model folder',
         name,
       )
-    } else if (!plain) {
-      const hint = 'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder'
-      faults.error(
-        'no-tokenizer',
-        `the model ${quote(name)} has no tokenizer, so terge can't match its rows to tokens`,
-        place,
-        hint,
-      )
-    }
+    } else if (!plain) reportFault(faults, noTokenizer(name, ", so terge can't match its rows to tokens"), place)
   }
   return { models, assumed }
 }
 
 /** Rows follow the ids of the loaded tokenizer, which may differ from those in its file. */
 function warnOfNumbers(tokenizers: ReadonlyMap<string, Tokenizer>, place: Place, faults: Faults): void {
-  for (const [name, { renumbered, ids }] of tokenizers) {
-    const [one] = renumbered
-    if (!one) continue
-    const message = `${name}: the tokenizers library changes the ids of ${plural(renumbered.length, 'added token')}, such as ${quote(one.content)} from ${one.stated} to ${ids.get(one.content)}; terge uses the ids of the library`
-    faults.warn('token-ids', message, place, undefined, name)
+  for (const [name, tokenizer] of tokenizers) {
+    const message = renumberedText(tokenizer, name)
+    if (message !== undefined) faults.warn('token-ids', message, place, undefined, name)
   }
 }
 

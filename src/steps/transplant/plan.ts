@@ -6,6 +6,7 @@ import type { Value, ValueTensor } from '../../expr/values.js'
 import { reportFault } from '../../language/faults.js'
 import { EMBEDDING, HEAD, headOf, saysTied, tiesHead } from '../../networks/tied.js'
 import { tokenRowsOf } from '../../networks/tokenRows.js'
+import { noTokenizer } from '../../tokenizers/problems.js'
 import { simplify } from '../../views/compose.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import { warnOfFloat32 } from '../shared/float32.js'
@@ -86,9 +87,7 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
     const tokenizer = tokenizers.of(source)
     const own = { name: origin, value, config, head: ownHead(value.tensors) }
     if (tokenizer) return { ...found, ...own, special: tokenizers.special(source), tokenizer }
-    const hint = 'put tokenizer.json, vocab.txt, tokenizer.model, or vocab.json with merges.txt into the model folder'
-    faults.error('no-tokenizer', `the model ${quote(origin)} has no tokenizer`, place, hint)
-    return undefined
+    return reportFault(faults, noTokenizer(origin), place)
   } catch (error) {
     return reportFault(faults, error, place)
   }

@@ -4,7 +4,7 @@ import { agree, plural } from '../../core/words.js'
 import { reportFault } from '../../language/faults.js'
 import { HEAD } from '../../networks/tied.js'
 import { tensorsAlike } from '../../networks/tokenRows.js'
-import { farIds } from '../../tokenizers/read.js'
+import { farIds, renumberedText } from '../../tokenizers/problems.js'
 import type { PlanContext } from '../types.js'
 import type { Matched, Tokens } from './match.js'
 import type { TransplantStep } from './types.js'
@@ -91,13 +91,6 @@ export function reportMatches(
       undefined,
       name,
     )
-  const [one] = tokenizer.renumbered
-  if (one)
-    faults.warn(
-      'token-ids',
-      `${name}: the tokenizers library changes the ids of ${plural(tokenizer.renumbered.length, 'added token')}, such as ${quote(one.content)} from ${one.stated} to ${tokenizer.ids.get(one.content)}; terge uses the ids of the library`,
-      place,
-      undefined,
-      name,
-    )
+  const renumbered = renumberedText(tokenizer, name)
+  if (renumbered !== undefined) faults.warn('token-ids', renumbered, place, undefined, name)
 }
