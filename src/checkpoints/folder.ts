@@ -5,6 +5,7 @@ import path from 'node:path'
 import { Fault, fault } from '../core/diagnostics.js'
 import { type Budget, jsonReader } from '../core/json/reader.js'
 import { quote } from '../core/suggest.js'
+import { eitherOf } from '../core/words.js'
 import { isLfsPointer, LFS_HINT, LFS_POINTER } from '../storage/lfs.js'
 import { type Bounds, FileProblem, fileFault, readRegular } from '../storage/local/regular.js'
 import {
@@ -87,7 +88,7 @@ export async function folderWeights(
   const gguf = packedForInference(visible)
   throw fault(
     'no-weights',
-    `${shown}: a folder without ${orList(CONTAINERS.map(({ name }) => name))} files`,
+    `${shown}: a folder without ${eitherOf(CONTAINERS.map(({ name }) => name))} files`,
     gguf === undefined
       ? `a model is ${CONTAINERS.map(({ described }) => described).join(', ')}, or a folder with one`
       : `${gguf} is converted for inference: merge the original model, then convert the result`,
@@ -120,8 +121,6 @@ async function passedOver(folder: string, single: string, names: readonly string
 
 /** Matches the name of a shard. */
 export const PART = /-\d{5}-of-\d{5}\.\w+$/
-
-const orList = (words: readonly string[]): string => `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
 
 /** Error `ambiguous-checkpoint`: it is unclear which of the files are the model. */
 function ambiguous(shown: string, files: readonly string[], { name, wholeNames: [whole], indexed }: Container): Fault {

@@ -7,8 +7,13 @@ export const agree = (count: number, one: string, many: string): string => (coun
 export const plural = (count: number, noun: string, many = `${noun}s`): string => `${count} ${agree(count, noun, many)}`
 
 /** `a`, `a or b`, `a, b or c`. */
-export const eitherOf = (words: readonly string[]): string =>
-  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+export const eitherOf = (words: readonly string[]): string => listed(words, 'or')
+
+/** `a`, `a and b`, `a, b and c`. */
+export const allOf = (words: readonly string[]): string => listed(words, 'and')
+
+const listed = (words: readonly string[], last: 'or' | 'and'): string =>
+  words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} ${last} ${words.at(-1)}`
 
 /** `1234567` as `1,234,567`, in every locale. */
 export const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',')

@@ -1,6 +1,6 @@
 /** What plans, lineages and cards say of mixtures. */
 import { boolean, list, natural, number, object, oneOf, text } from '../../core/json/shape.js'
-import { counted } from '../../core/words.js'
+import { allOf, counted } from '../../core/words.js'
 import type { Lines } from '../analysis.js'
 import {
   type Expert,
@@ -91,9 +91,6 @@ export const runNotes = ({ notes = [], zeros = [], equal = [] }: MoeSaid & MoeFo
     : []),
 ]
 
-const listed = (texts: readonly string[]): string =>
-  texts.length < 2 ? texts.join('') : `${texts.slice(0, -1).join(', ')} and ${texts.at(-1)}`
-
 const perToken = ({ experts_per_token: count }: MoeSaid): string[] =>
   count === undefined ? [] : [`${count} per token`]
 
@@ -116,7 +113,7 @@ export function summary(said: MoeSaid, plain: (name: string) => string = String)
   if (form === 'pool') {
     const from = pooled.map(({ model, experts }) => `${experts} of ${plain(model)}`)
     const count = pooled.reduce((sum, { experts }) => sum + experts, 0)
-    const what = `${architecture} of ${counted(count, 'expert')}: ${listed(from)}`
+    const what = `${architecture} of ${counted(count, 'expert')}: ${allOf(from)}`
     return [what, ...perToken(said), `everything else of ${plain(first)}`].join('; ')
   }
   const own = experts.filter(({ shared }) => !shared)
@@ -125,7 +122,7 @@ export function summary(said: MoeSaid, plain: (name: string) => string = String)
   const what =
     form === 'upcycle'
       ? `${architecture} of ${counted(own.length, 'copy', 'copies')} of ${plain(own[0]?.model ?? first)}${shared}`
-      : `${architecture} of ${counted(own.length, 'expert')}${shared}: ${listed(names)}`
+      : `${architecture} of ${counted(own.length, 'expert')}${shared}: ${allOf(names)}`
   const noises = [...new Set(experts.map(({ noise }) => noise).filter((noise) => noise > 0))]
   return [
     what,

@@ -1,3 +1,4 @@
+import { allOf } from '../../../core/words.js'
 import { groupedRows, headRows, headsIn, numberIn, partOf, settingsOf } from '../../facts.js'
 import type { Count, Counts, Facts, Family, FamilyForm, NamePattern } from '../../types.js'
 
@@ -38,7 +39,7 @@ export function fusedAttention(family: FusedAttention): Family {
       },
       {
         name: 'parts',
-        says: `${parts.slice(0, -1).join(', ')} and ${parts.at(-1)}`,
+        says: allOf(parts),
         rules: [],
         ...(configs ? { config: configs.parts } : {}),
       },
