@@ -1,5 +1,6 @@
 /** Names of tensors as patterns and ranges of layers. */
 import { naturalOrder } from '../core/collections/naturalOrder.js'
+import { runsOf } from '../core/collections/runs.js'
 import type { Place } from './types.js'
 
 /** A part of a name that is a number. */
@@ -29,15 +30,4 @@ export function placesOf(names: Iterable<string>): Place[] {
     .map(([pattern, { tensors, layers, name }]) =>
       tensors === 1 ? { pattern: name, tensors } : { pattern, layers: runsOf(layers), tensors },
     )
-}
-
-/** First and last of each run of numbers. */
-function runsOf(layers: ReadonlySet<number>): [number, number][] {
-  const runs: [number, number][] = []
-  for (const layer of [...layers].sort((a, b) => a - b)) {
-    const last = runs.at(-1)
-    if (last && last[1] + 1 === layer) last[1] = layer
-    else runs.push([layer, layer])
-  }
-  return runs
 }

@@ -1,4 +1,5 @@
 /** `stack`: stacks layers of one or several models. */
+import { runsOf, runsText } from '../../core/collections/runs.js'
 import { list, natural, number, object, text } from '../../core/json/shape.js'
 import type { StepKind } from '../types.js'
 import { planStack } from './plan.js'
@@ -10,15 +11,8 @@ import type { StackSaid, StackStep } from './types.js'
 function drawn({ models, layers = [], seed }: StackSaid): string | undefined {
   if (seed === undefined) return undefined
   const of = models.map((model) => {
-    const ranges: [first: number, last: number][] = []
-    for (const [layer, own] of layers.entries()) {
-      if (own !== model) continue
-      const range = ranges.at(-1)
-      if (range?.[1] === layer - 1) range[1] = layer
-      else ranges.push([layer, layer])
-    }
-    const texts = ranges.map(([first, last]) => (first === last ? `${first}` : `${first}–${last}`))
-    return `${model} ${texts.length > 0 ? texts.join(', ') : 'none'}`
+    const own = [...layers.keys()].filter((layer) => layers[layer] === model)
+    return `${model} ${own.length > 0 ? runsText(runsOf(own)) : 'none'}`
   })
   return `layers drawn with the seed ${seed}: ${of.join('; ')}`
 }

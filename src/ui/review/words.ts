@@ -1,4 +1,5 @@
 /** Differences in words, for the terminal and for Markdown. */
+import { type Runs, runsText } from '../../core/collections/runs.js'
 import { formatSize } from '../../core/sizes.js'
 import { counted, formatCount } from '../../core/words.js'
 import type { Change, Difference, FileChange, NamedChange, OutputDifference, Range, TensorGroup } from '../../index.js'
@@ -43,9 +44,9 @@ export function changeText({ what, of, a, b }: Change, { quoted }: Voice): strin
 }
 
 /** `layers 0–31`. */
-export function layersText(runs: readonly (readonly [number, number])[] | undefined): string {
+export function layersText(runs: Runs | undefined): string {
   if (!runs) return ''
-  const text = runs.map(([from, to]) => (from === to ? `${from}` : `${from}–${to}`)).join(', ')
+  const text = runsText(runs)
   return runs.length === 1 && runs[0]![0] === runs[0]![1] ? `layer ${text}` : `layers ${text}`
 }
 
