@@ -1,6 +1,7 @@
 import { closeSync, constants, openSync, writeSync } from 'node:fs'
 import { Fault, fault } from '../core/diagnostics.js'
 import { resourceFault } from '../core/resources.js'
+import { writeFault } from '../core/system/attempt.js'
 import { NOFOLLOW } from '../core/system/disk.js'
 
 /** Opens files on first use, and closes the least recently used one if more than `most` are open. */
@@ -90,9 +91,7 @@ function writeFully(fd: number, bytes: Uint8Array, at: number, length: number, o
   try {
     while (done < length) done += writeSync(fd, bytes, at + done, length - done, offset + done)
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const hint = code === 'ENOSPC' ? 'free space on the output’s disk and run again' : undefined
-    throw fault('write-failed', `${path}: ${message}`, hint, 1)
+    throw writeFault(path, error)
   }
 }
 

@@ -3,7 +3,7 @@
  * checks them.
  */
 import { closeSync, constants, fstatSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { fault } from '../core/diagnostics.js'
+import { writeFault } from '../core/system/attempt.js'
 import { moveSync, NOFOLLOW } from '../core/system/disk.js'
 import { parseTiles, type TileRecord, tileLine } from './tiles/records.js'
 import { parseRecord, recordLine, type UnitRecord } from './units/records.js'
@@ -132,9 +132,7 @@ function attempt(path: string, work: () => void): void {
   try {
     work()
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException
-    const hint = code === 'ENOSPC' ? 'free space on the output’s disk and run again' : undefined
-    throw fault('write-failed', `${path}: ${message}`, hint, 1)
+    throw writeFault(path, error)
   }
 }
 

@@ -4,7 +4,7 @@ import { statfs } from 'node:fs/promises'
 import path from 'node:path'
 import { fault } from '../core/diagnostics.js'
 import { formatSize } from '../core/sizes.js'
-import { isDiskFull } from '../core/system/attempt.js'
+import { isDiskFull, writeFault } from '../core/system/attempt.js'
 import { NOFOLLOW } from '../core/system/disk.js'
 
 /** Its name in a work folder, for the moment until it has none: `local/workFolder.ts` knows it. */
@@ -48,7 +48,7 @@ export async function openNameless(folder: string, bytes: number, what: string):
     }
     return { fd, close }
   } catch (error) {
-    throw fault('write-failed', `${file}: ${(error as Error).message}`, undefined, 1)
+    throw writeFault(file, error)
   }
 }
 

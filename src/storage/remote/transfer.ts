@@ -2,6 +2,7 @@
 import { type FileHandle, mkdir, open, rm } from 'node:fs/promises'
 import path from 'node:path'
 import { type ExitCode, fault } from '../../core/diagnostics.js'
+import { isDiskFull } from '../../core/system/attempt.js'
 import { flushHandle, move } from '../../core/system/disk.js'
 import { releaseLock, takeLock } from '../local/lock.js'
 import { rangeOf } from './blocks.js'
@@ -65,10 +66,9 @@ async function fetchAlone(content: Content, options: TransferOptions): Promise<v
   } catch (error) {
     const { code, syscall } = error as NodeJS.ErrnoException
     if (error instanceof RequestError || code === undefined || syscall === undefined) throw content.explain(error, exit)
-    const hint =
-      code === 'ENOSPC'
-        ? `free space on the disk of the cache, or set ${cache.variable} to another disk`
-        : `set ${cache.variable} to a writable folder`
+    const hint = isDiskFull(error)
+      ? `free space on the disk of the cache, or set ${cache.variable} to another disk`
+      : `set ${cache.variable} to a writable folder`
     throw fault(
       'write-failed',
       `${content.reference}: ${content.path} cannot be written into the cache ${cache.folder}: ${code}`,
