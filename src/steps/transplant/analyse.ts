@@ -103,13 +103,7 @@ export function transplantCost(analysis: TransplantAnalysis): AnalysisCost {
 }
 
 /** What goes to a file where memory is short: products of shared rows, and later the tensors of the result. */
-export function besideBytes({
-  missing,
-  parts,
-  shared,
-  rows,
-  grown,
-}: Pick<TransplantAnalysis, 'missing' | 'parts' | 'shared' | 'rows' | 'grown'>): number {
+export function besideBytes({ missing, parts, shared, rows, grown }: TransplantAnalysis): number {
   const pairs = missing === 'omp' && parts.length > 0 ? cosinesBytes(shared.donor.length) : 0
   const tensors = grown.reduce((sum, { tensor: { shape } }) => sum + 4 * rows * elements(shape.slice(1)), 0)
   return Math.max(pairs, tensors)

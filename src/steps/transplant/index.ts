@@ -29,25 +29,25 @@ const METHODS: Readonly<Record<Missing, string>> = {
 const analysis: AnalysisKind<TransplantAnalysis, TransplantRecord> = {
   tensors: ({ parts, grown }) => [...parts, ...grown].map(({ tensor }) => tensor),
   cost: transplantCost,
-  lines: ({ steps, missing, made, runs, rows, parts, shared, grown }, { bytes }) => ({
-    text: `${steps[0]}: ${counted(made.length, 'missing token')} of ${counted(rows, 'row')} by ${METHODS[missing]}`,
-    branches: [
+  lines: (analysis, { bytes }) => {
+    const { steps, missing, made, runs, rows, parts, shared } = analysis
+    const branches = [
       ...(parts.length > 0
         ? [
-            {
-              text: `${counted(shared.donor.length, 'shared row')} to combine, for ${parts.map(({ role }) => role).join(' and ')}`,
-            },
+            `${counted(shared.donor.length, 'shared row')} to combine, for ${parts.map(({ role }) => role).join(' and ')}`,
           ]
         : []),
       ...(runs.length > 0
         ? [
-            {
-              text: `needs at least ${formatSize(bytes)} of memory, and ${formatSize(besideBytes({ missing, parts, shared, rows, grown }))} more or as much disk beside the output`,
-            },
+            `needs at least ${formatSize(bytes)} of memory, and ${formatSize(besideBytes(analysis))} more or as much disk beside the output`,
           ]
         : []),
-    ],
-  }),
+    ]
+    return {
+      text: `${steps[0]}: ${counted(made.length, 'missing token')} of ${counted(rows, 'row')} by ${METHODS[missing]}`,
+      branches: branches.map((text) => ({ text })),
+    }
+  },
   inParts: ({ missing, made }) => missing === 'omp' && made.length > PART,
   run: findRows,
   computed: grownTensor,

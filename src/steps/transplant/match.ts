@@ -1,4 +1,5 @@
 /** Which rows of a model a donor's tokens get. */
+import { addTo } from '../../core/collections/lists.js'
 import type { Value } from '../../expr/values.js'
 import type { Config } from '../../networks/layerCounts.js'
 import type { TokenRows } from '../../networks/tokenRows.js'
@@ -49,8 +50,7 @@ export function matchTokens(model: Side, donor: Side, padTo: number, needsRows: 
     return id !== undefined && id < model.rows ? id : undefined
   }
   const byId = new Map<number, KeyedToken[]>()
-  for (const token of keyedTokens(donor.tokenizer, donor.special).tokens)
-    byId.set(token.id, [...(byId.get(token.id) ?? []), token])
+  for (const token of keyedTokens(donor.tokenizer, donor.special).tokens) addTo(byId, token.id, token)
   const { size } = donor.tokenizer
   const rows = Math.ceil(size / padTo) * padTo
   const runs: number[] = []

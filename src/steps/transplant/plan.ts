@@ -19,13 +19,13 @@ import type { DonorRows, GrownTensor, Role, TransplantAnalysis, TransplantStep }
 export function planTransplant(step: TransplantStep, context: PlanContext): Value | undefined {
   const { values, analyses, faults, recipe } = context
   const model = values.get(step.model)
-  if (!model) return refuseRows(context, step, `${quote(step.model)} makes several models`, 'write one of them first')
+  if (!model) return refuseRows(step, context, `${quote(step.model)} makes several models`, 'write one of them first')
   const [own, given] = [sideOf(step, context, model), sideOf(step, context, values.get(step.donor)!)]
   if (!own || !given || refusesRows(step, context, own, given)) return undefined
   const approximates = step.missing === 'omp' || step.missing === 'nearest'
   const matched = matchTokens(own, given, step.padTo, approximates)
   const { shared, made, rows, runs } = matched
-  if (own.name === given.name) warnOfSame(context, step, own)
+  if (own.name === given.name) warnOfSame(step, context, own)
   reportMatches(step, context, matched, given)
   warnOfOthers(step, context, own)
   const needsDonor = approximates && made.length > 0
@@ -74,7 +74,7 @@ function sideOf(step: TransplantStep, context: PlanContext, value: Value): Token
   if (!found) {
     const what = value.adapter ? 'an adapter, which has no embedding of all tokens' : 'without a token embedding'
     const hint = 'name a model with an embedding, such as model.embed_tokens.weight; rename can give it that name'
-    return refuseRows(context, step, `${quote(name)} is ${what}: its vocabulary can't be exchanged`, hint)
+    return refuseRows(step, context, `${quote(name)} is ${what}: its vocabulary can't be exchanged`, hint)
   }
   const other = [...found.tensors].find((tensor) => !isFloat(value.tensors.get(tensor)!.dtype))
   if (other !== undefined) {
@@ -116,7 +116,7 @@ function donorRows(step: TransplantStep, context: PlanContext, own: Tokens, give
   if (embedding === undefined || (needed && lacks)) {
     const what = embedding === undefined ? 'a token embedding' : 'a head, and does not tie it to its embedding'
     const message = `the model ${quote(step.donor)} has no stored tensor for ${what}`
-    return refuseRows(context, step, message, 'name the complete model as source')
+    return refuseRows(step, context, message, 'name the complete model as source')
   }
   const rowsOf = (role: Role, name: string): DonorRows => ({
     role,

@@ -11,8 +11,8 @@ import type { TransplantStep } from './types.js'
 
 /** Error: `no-token-rows`. */
 export function refuseRows(
-  { recipe, faults }: PlanContext,
   { at }: TransplantStep,
+  { recipe, faults }: PlanContext,
   message: string,
   hint: string,
 ): undefined {
@@ -20,7 +20,7 @@ export function refuseRows(
 }
 
 /** Warning: `unused-key`. */
-export function warnOfSame({ recipe, faults }: PlanContext, step: TransplantStep, { value }: Tokens): void {
+export function warnOfSame(step: TransplantStep, { recipe, faults }: PlanContext, { value }: Tokens): void {
   const message = `tokenizer has no effect on ${value.name}: it has the vocabulary of ${step.donor}`
   faults.warn('unused-key', message, recipe.placeOf(step.at, 'key'), 'name another model as source, or remove the key')
 }
@@ -37,7 +37,7 @@ export function refusesRows(step: TransplantStep, context: PlanContext, own: Tok
   for (const [side, name] of sides)
     if (name !== undefined) {
       const message = `${side.name}: ${shapeOf(side, name)} does not have one row for each of the ${plural(side.rows, 'row')} of its embedding`
-      refuseRows(context, step, message, 'use a model whose embeddings and heads have the same number of rows')
+      refuseRows(step, context, message, 'use a model whose embeddings and heads have the same number of rows')
       return true
     }
   const far = farIds(given.tokenizer, given.rows, given.name)

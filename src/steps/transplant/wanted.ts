@@ -17,7 +17,7 @@ export interface Wanted {
 }
 
 export interface Approximated {
-  /** By row, `most` places each: indices into `shared`, and -1 for places that are not used. */
+  /** By row, k places each: indices into `shared`, and -1 for places that are not used. */
   readonly atoms: Int32Array
   readonly weights: Float64Array
   readonly residuals: Float64Array
