@@ -4,6 +4,8 @@ import { randomStream } from '../../core/random.js'
 import type { ConstantExpr, Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
 import type { Value, ValueTensor } from '../../expr/values.js'
 import { type NoiseBlock, noiseOf } from '../../methods/noise.js'
+import { dtypeOf } from '../../views/shape.js'
+import { isDecoded } from '../../views/stored.js'
 import type { View } from '../../views/types.js'
 import { analysisTensor } from '../shared/analysisTensor.js'
 import type { Part } from './architectures.js'
@@ -90,12 +92,8 @@ export function fusedTensor(
   return { dtype, shape, expr: merged(making.step, how, [...new Set(experts.map(({ expert }) => expert.model))], expr) }
 }
 
-/** Parts of one view have one dtype. */
-const kindOfRead = (view: View): string => {
-  let at = view
-  while (at.kind !== 'stored' && at.kind !== 'decode') at = 'of' in at ? ([at.of].flat()[0] as View) : at.parts[0]!
-  return at.kind === 'stored' ? at.dtype : 'decoded'
-}
+/** Only parts of one kind are read in one view. */
+const kindOfRead = (view: View) => (isDecoded(view) ? 'decoded' : dtypeOf(view))
 
 export const concatenated = (parts: readonly View[]): View =>
   parts.length === 1 ? parts[0]! : { kind: 'concat', axis: 0, parts }
