@@ -4,7 +4,7 @@ import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Lineage, plan, planGraph, run, stepLine, stepNotes, validate } from '../../src/index.js'
-import { bf16, f32, f32Of, inFolder, numbers, type RawTensor, random, writeModel } from '../support/files.js'
+import { bf16, f32, f32Of, inFolder, numbers, type RawTensor, random, tensorsOf, writeModel } from '../support/files.js'
 
 const [HIDDEN, WIDTH, LAYERS] = [4, 6, 2]
 type Tensors = Record<string, RawTensor>
@@ -100,27 +100,6 @@ function write(folder: string, name: string, tensors: Tensors, config: Config): 
   writeFileSync(path.join(folder, name, 'config.json'), JSON.stringify(config))
 }
 
-function read(folder: string): Tensors {
-  const bytes = readFileSync(path.join(folder, 'model.safetensors'))
-  const start = 8 + Number(bytes.readBigUInt64LE(0))
-  const { __metadata__: _, ...header } = JSON.parse(bytes.subarray(8, start).toString()) as Record<
-    string,
-    { dtype: string; shape: number[]; data_offsets: [number, number] }
-  >
-  return Object.fromEntries(
-    Object.entries(header).map(
-      ([
-        name,
-        {
-          dtype,
-          shape,
-          data_offsets: [from, to],
-        },
-      ]) => [name, { dtype, shape, bytes: Uint8Array.from(bytes.subarray(start + from, start + to)) }],
-    ),
-  )
-}
-
 interface Made {
   readonly tensors: Tensors
   readonly config: Record<string, unknown>
@@ -136,7 +115,7 @@ async function make(folder: string, steps: object, ...names: string[]): Promise<
   const recipe = recipeOf(folder, steps, names)
   const { outputs } = await run(await plan(recipe), { sync: false, force: true })
   return {
-    tensors: read(recipe.output),
+    tensors: tensorsOf(recipe.output),
     config: JSON.parse(readFileSync(path.join(recipe.output, 'config.json'), 'utf8')),
     lineage: outputs[0]!.lineage,
   }
@@ -375,7 +354,7 @@ test('experts of a quantized base are quantized, and routers are not', () =>
     const output = { path: path.join(folder, 'mix'), quantize: 'fp8-channel' }
     const models = { quantized: quantized.path }
     await run(await plan({ terge: 1, models, steps, output }), { sync: false })
-    const [before, found] = [read(quantized.path), read(output.path)]
+    const [before, found] = [tensorsOf(quantized.path), tensorsOf(output.path)]
     const at = 'model.layers.0.block_sparse_moe'
     assert.equal(found[`${at}.experts.1.w1.weight`]!.bytes, before['model.layers.0.mlp.gate_proj.weight']!.bytes)
     assert.is(found[`${at}.experts.1.w1.weight`]!.dtype, 'F8_E4M3')

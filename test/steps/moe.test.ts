@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { plan, run, validate } from '../../src/index.js'
 import { moeCost } from '../../src/steps/moe/analyse.js'
-import { inFolder } from '../support/files.js'
+import { f32Of, inFolder, tensorsOf } from '../support/files.js'
 
 const fixture = (name: string): string => path.resolve('test/fixtures/moe', name)
 
@@ -13,26 +13,13 @@ type Tensors = Readonly<
   Record<string, { readonly dtype: string; readonly shape: readonly number[]; readonly values: Float32Array }>
 >
 
-function read(folder: string): Tensors {
-  const bytes = readFileSync(path.join(folder, 'model.safetensors'))
-  const start = 8 + Number(bytes.readBigUInt64LE(0))
-  const { __metadata__: _, ...header } = JSON.parse(bytes.subarray(8, start).toString())
-  return Object.fromEntries(
-    Object.entries<{ dtype: string; shape: number[]; data_offsets: [number, number] }>(header).map(
-      ([
-        name,
-        {
-          dtype,
-          shape,
-          data_offsets: [from, to],
-        },
-      ]) => {
-        const own = Uint8Array.from(bytes.subarray(start + from, start + to))
-        return [name, { dtype, shape, values: new Float32Array(own.buffer) }]
-      },
-    ),
+const read = (folder: string): Tensors =>
+  Object.fromEntries(
+    Object.entries(tensorsOf(folder)).map(([name, tensor]) => {
+      const { dtype, shape } = tensor
+      return [name, { dtype, shape, values: f32Of(tensor) }]
+    }),
   )
-}
 const configOf = (folder: string) => JSON.parse(readFileSync(path.join(folder, 'config.json'), 'utf8'))
 
 const FIRST = { model: 'a', prompts: ['Translate the sentence into French.', 'for i in range(3):\n    print(i)'] }

@@ -1,5 +1,5 @@
 /** Small checkpoints for tests, written without terge's own writer. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import os from 'node:os'
 import path from 'node:path'
 
@@ -49,6 +49,29 @@ export const writeModel = (
   tensors: Readonly<Record<string, RawTensor>>,
   metadata: Readonly<Record<string, string>> = {},
 ): void => writeFileSync(file, safetensors(tensors, metadata))
+
+/** The tensors of a safetensors file. */
+export function tensorsIn(file: Buffer): Record<string, RawTensor> {
+  const start = 8 + Number(file.readBigUInt64LE())
+  const header = JSON.parse(file.toString('utf8', 8, start))
+  delete header.__metadata__
+  const entries = Object.entries(header as Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>)
+  return Object.fromEntries(
+    entries.map(([name, { dtype, shape, data_offsets: at }]) => [
+      name,
+      { dtype, shape, bytes: Uint8Array.from(file.subarray(start + at[0]!, start + at[1]!)) },
+    ]),
+  )
+}
+
+/** All tensors of a model's folder. */
+export const tensorsOf = (folder: string): Record<string, RawTensor> =>
+  Object.assign(
+    {},
+    ...readdirSync(folder)
+      .filter((name) => name.endsWith('.safetensors'))
+      .map((name) => tensorsIn(readFileSync(path.join(folder, name)))),
+  )
 
 /** Values that are the same on every run: a small linear congruential generator, in (−1, 1). */
 export function numbers(count: number, seed: number): Float32Array {

@@ -2,7 +2,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import type { RawTensor } from './files.js'
+import { type RawTensor, tensorsIn, tensorsOf } from './files.js'
 import { fixture } from './terge.js'
 
 export const PACKED = fixture('packed')
@@ -15,29 +15,6 @@ export const packedModels = (): string[] =>
     .sort()
 
 type Tensors = Record<string, RawTensor>
-
-/** The tensors of a safetensors file. */
-export function tensorsIn(file: Buffer): Tensors {
-  const start = 8 + Number(file.readBigUInt64LE())
-  const header = JSON.parse(file.toString('utf8', 8, start))
-  delete header.__metadata__
-  const entries = Object.entries(header as Record<string, { dtype: string; shape: number[]; data_offsets: number[] }>)
-  return Object.fromEntries(
-    entries.map(([name, { dtype, shape, data_offsets: at }]) => [
-      name,
-      { dtype, shape, bytes: Uint8Array.from(file.subarray(start + at[0]!, start + at[1]!)) },
-    ]),
-  )
-}
-
-/** All tensors of a model's folder. */
-export const tensorsOf = (folder: string): Tensors =>
-  Object.assign(
-    {},
-    ...readdirSync(folder)
-      .filter((name) => name.endsWith('.safetensors'))
-      .map((name) => tensorsIn(readFileSync(path.join(folder, name)))),
-  )
 
 /** What the library that wrote a model says that its weights are, in float32. */
 export const wantedOf = (model: string): Tensors =>
