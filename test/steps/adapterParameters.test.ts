@@ -3,8 +3,9 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { inspect, plan, run } from '../../src/index.js'
-import { f32Of, inFolder, type RawTensor, random, writeModel } from '../support/files.js'
+import { plan, run } from '../../src/index.js'
+import { matrix, product } from '../reference/linalg.js'
+import { f32Of, inFolder, type RawTensor, random, tensorsOf, writeModel } from '../support/files.js'
 
 const MLP = 'base_model.model.model.layers.0.mlp'
 
@@ -37,14 +38,14 @@ function writeAdapter(
   return tensors
 }
 
-/** B·A of matrices that are stored by rows. */
-function product(b: readonly number[], a: readonly number[], rank: number): number[] {
-  const [rows, columns] = [b.length / rank, a.length / rank]
-  return Array.from({ length: rows * columns }, (_, at) => {
-    let sum = 0
-    for (let r = 0; r < rank; r++) sum += b[Math.floor(at / columns) * rank + r]! * a[r * columns + (at % columns)]!
-    return sum
-  })
+/** The update B·A of a router. */
+function updateOf(tensors: ReadonlyMap<string, RawTensor>, rank: number): number[] {
+  const factor = (name: string, rows: number, columns: number) => {
+    const own = tensors.get(`${MLP}.gate.lora_${name}.weight`)!
+    assert.equal(own.shape, [rows, columns])
+    return matrix(rows, columns, f32Of(own))
+  }
+  return [...product(factor('B', 3, rank), factor('A', rank, 6)).values]
 }
 
 test('routers of different ranks', () =>
@@ -60,23 +61,12 @@ test('routers of different ranks', () =>
     const config = JSON.parse(readFileSync(path.join(folder, 'both/adapter_config.json'), 'utf8'))
     assert.equal(config.target_modules, ['q_proj'])
     assert.equal(config.target_parameters, ['experts.down_proj', 'gate.weight'])
-    const { stored } = await inspect(path.join(folder, 'both'))
-    const content = readFileSync(path.join(folder, 'both/adapter_model.safetensors'))
-    const floats = (name: string): number[] => {
-      const { offset, bytes } = stored.get(name)!
-      return [
-        ...new Float32Array(content.buffer.slice(content.byteOffset + offset, content.byteOffset + offset + bytes)),
-      ]
-    }
     const name = 'model.layers.0.mlp.gate.weight'
     const rank = config.rank_pattern[name] ?? config.r
     assert.is(rank, 3)
     const scale = (config.alpha_pattern[name] ?? config.lora_alpha) / rank
-    const made = product(floats(`${MLP}.gate.lora_B.weight`), floats(`${MLP}.gate.lora_A.weight`), rank)
-    const [first, second] = [a, b].map((own, i) => {
-      const [left, right] = ['B', 'A'].map((factor) => [...f32Of(own.get(`${MLP}.gate.lora_${factor}.weight`)!)])
-      return product(left!, right!, i + 1).map((value) => (value * 5) / (i + 1))
-    })
+    const made = updateOf(new Map(Object.entries(tensorsOf(path.join(folder, 'both')))), rank)
+    const [first, second] = [a, b].map((own, i) => updateOf(own, i + 1).map((value) => (value * 5) / (i + 1)))
     for (const [at, value] of made.entries())
       assert.ok(Math.abs(scale * value - (0.4 * first![at]! + 0.6 * second![at]!)) < 1e-5)
   }))

@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type Diagnostic, Fault, inspect, plan, run } from '../../src/index.js'
 import type { ExtractRecord } from '../../src/steps/extract/types.js'
-import { f32, f32Of, inFolder, type RawTensor, random, writeModel } from '../support/files.js'
+import { f32, f32Of, inFolder, type RawTensor, random, tensorsOf, writeModel } from '../support/files.js'
 
 type Tensors = Readonly<Record<string, RawTensor>>
 
@@ -21,6 +21,10 @@ const plus = (one: RawTensor, other: RawTensor): RawTensor =>
     one.shape,
     f32Of(one).map((value, i) => value + f32Of(other)[i]!),
   )
+
+/** A model of the same shapes: tensor i is that of seed + i. */
+const retuned = (base: Tensors, seed: number): Tensors =>
+  Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, seed + i)]))
 
 const BASE: Tensors = {
   'model.embed_tokens.weight': random([10, 6], 1),
@@ -60,15 +64,14 @@ output: {path: ./adapter, from: adapter}
 }
 
 /** The elements of a model in F32. */
-async function floatsOf(folder: string, name: string, file: string): Promise<ReadonlyMap<string, readonly number[]>> {
-  const { stored } = await inspect(path.join(folder, name))
-  const content = readFileSync(path.join(folder, name, file))
-  return new Map(
-    [...stored].map(([name, { offset, bytes }]) => {
-      const part = content.buffer.slice(content.byteOffset + offset, content.byteOffset + offset + bytes)
-      return [name, [...new Float32Array(part)]]
-    }),
-  )
+const floatsOf = (...parts: string[]): ReadonlyMap<string, readonly number[]> =>
+  new Map(Object.entries(tensorsOf(path.join(...parts))).map(([name, tensor]) => [name, [...f32Of(tensor)]]))
+
+/** A folder for one of several extractions. */
+function inside(folder: string, name: string): string {
+  const own = path.join(folder, name)
+  mkdirSync(own)
+  return own
 }
 
 /** What the adapter makes of its base. */
@@ -83,7 +86,7 @@ output: ./applied
 `,
   )
   await run(await plan(recipe))
-  return await floatsOf(folder, 'applied', 'model.safetensors')
+  return floatsOf(folder, 'applied')
 }
 
 const codesOf = (diagnostics: readonly Diagnostic[]) => diagnostics.map(({ code }) => code)
@@ -141,7 +144,7 @@ test('sv_epsilon above every singular value', () =>
 
 test('modules_to_save names modules, by their ends as in PEFT', () =>
   inFolder(async (folder) => {
-    const tuned = Object.fromEntries(Object.entries(BASE).map(([name, { shape }], i) => [name, random(shape, 20 + i)]))
+    const tuned = retuned(BASE, 20)
     const settings = 'rank: 6, modules_to_save: [q_proj, lm_head], exclude: [model.norm.weight]'
     const { names, config } = await extracted(folder, BASE, tuned, settings)
     assert.equal(config.modules_to_save, ['lm_head', 'model.layers.0.q_proj'])
@@ -231,9 +234,7 @@ const QWEN = {
 
 test('experts are parameters with the names of transformers 5, each with factors of its own', () =>
   inFolder(async (folder) => {
-    const tuned = Object.fromEntries(
-      Object.entries(EXPERTS).map(([name, { shape }], i) => [name, random(shape, 60 + i)]),
-    )
+    const tuned = retuned(EXPERTS, 60)
     const made = await extracted(folder, EXPERTS, tuned, 'sv_epsilon: 0', QWEN)
     assert.equal(codesOf(made.diagnostics), ['other-layout'])
     assert.match(made.diagnostics[0]!.message, 'qwen2-moe/transformers-5')
@@ -242,7 +243,7 @@ test('experts are parameters with the names of transformers 5, each with factors
       ...['down_proj.weight', 'experts.down_proj', 'experts.gate_up_proj'],
       ...['gate.weight', 'gate_proj.weight', 'up_proj.weight'],
     ])
-    const adapter = await floatsOf(folder, 'adapter', 'adapter_model.safetensors')
+    const adapter = floatsOf(folder, 'adapter')
     // As PEFT computes it: A [experts · rank, inputs], B [outputs, rank · experts], the experts of one rank side by side.
     const experts = 'base_model.model.model.layers.0.mlp.experts'
     for (const [level, columns, rows, matrices] of [
@@ -275,21 +276,13 @@ test('experts are parameters with the names of transformers 5, each with factors
 
 test('names: stored keeps the names of the files; filters match them in both cases', () =>
   inFolder(async (folder) => {
-    const tuned = Object.fromEntries(
-      Object.entries(EXPERTS).map(([name, { shape }], i) => [name, random(shape, 60 + i)]),
-    )
+    const tuned = retuned(EXPERTS, 60)
     const one = 'exclude: ["**.experts.1.**"]'
-    const stored = await extracted(
-      path.join(folder, made(folder, 'a')),
-      EXPERTS,
-      tuned,
-      `rank: 2, names: stored, ${one}`,
-      QWEN,
-    )
+    const stored = await extracted(inside(folder, 'a'), EXPERTS, tuned, `rank: 2, names: stored, ${one}`, QWEN)
     assert.equal(codesOf(stored.diagnostics), [])
     assert.is(stored.names.filter((name) => /experts\.[02]\./.test(name)).length, 12)
     const all = await extracted(
-      path.join(folder, made(folder, 'b')),
+      inside(folder, 'b'),
       EXPERTS,
       tuned,
       'rank: 2, exclude: ["**.experts.*.down_proj.**"]',
@@ -297,7 +290,7 @@ test('names: stored keeps the names of the files; filters match them in both cas
     )
     assert.ok(all.names.includes('base_model.model.model.layers.0.mlp.experts.lora_A.weight'))
     assert.not(all.config.target_parameters.includes('experts.down_proj'))
-    const [fault] = await refused(path.join(folder, made(folder, 'c')), tuned, `rank: 2, ${one}`, EXPERTS, QWEN)
+    const [fault] = await refused(inside(folder, 'c'), tuned, `rank: 2, ${one}`, EXPERTS, QWEN)
     assert.is(fault?.code, 'tensor-mismatch')
     assert.match(fault!.message, 'take only some parts of model.layers.0.mlp.experts.down_proj')
   }))
@@ -315,7 +308,7 @@ test('what PEFT can’t compute with has no factors: weights that networks read 
       'model.up.weight': random([4, 6, 2, 2], 8),
       'model.up.bias': random([6], 9),
     }
-    const tuned = Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, 60 + i)]))
+    const tuned = retuned(base, 60)
     const config = { model_type: 'bart', architectures: ['BartForConditionalGeneration'], is_encoder_decoder: true }
     const made = await extracted(folder, base, tuned, 'rank: 2', config)
     assert.equal([made.config.target_modules, made.config.task_type], [['fc1'], null])
@@ -333,7 +326,7 @@ test('a module with others inside is not saved because of its own bias', () =>
       'cls.predictions.transform.dense.weight': random([6, 6], 3),
       'cls.predictions.transform.LayerNorm.weight': random([6], 4),
     }
-    const tuned = Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, 60 + i)]))
+    const tuned = retuned(base, 60)
     const made = await extracted(folder, base, tuned, 'rank: 2, modules_to_save: true', { model_type: 'bert' })
     assert.equal(made.config.modules_to_save, ['cls.predictions.transform.LayerNorm'])
     const { left } = json(folder, 'adapter/lineage.json').steps.adapter as ExtractRecord
@@ -343,21 +336,15 @@ test('a module with others inside is not saved because of its own bias', () =>
 test('a head that is stored beside the embedding that it is: PEFT would change one tensor twice', () =>
   inFolder(async (folder) => {
     const config = { model_type: 'llama', architectures: ['LlamaForCausalLM'], tie_word_embeddings: true }
-    const tuned = Object.fromEntries(Object.entries(BASE).map(([name, { shape }], i) => [name, random(shape, 20 + i)]))
-    const factors = await extracted(path.join(folder, made(folder, 'a')), BASE, tuned, 'rank: 2', config)
+    const tuned = retuned(BASE, 20)
+    const factors = await extracted(inside(folder, 'a'), BASE, tuned, 'rank: 2', config)
     assert.equal(codesOf(factors.diagnostics), ['tied-embedding'])
     assert.match(factors.diagnostics[0]!.hint!, "modules_to_save: ['model.embed_tokens'] saves both whole")
     assert.not.ok(factors.names.some((name) => name.includes('lm_head')))
-    const own = made(folder, 'b')
-    const whole = await extracted(
-      path.join(folder, own),
-      BASE,
-      tuned,
-      'rank: 2, modules_to_save: [embed_tokens]',
-      config,
-    )
+    const own = inside(folder, 'b')
+    const whole = await extracted(own, BASE, tuned, 'rank: 2, modules_to_save: [embed_tokens]', config)
     assert.equal(whole.config.modules_to_save, ['lm_head', 'model.embed_tokens'])
-    const { left } = json(folder, own, 'adapter/lineage.json').steps.adapter as ExtractRecord
+    const { left } = json(own, 'adapter/lineage.json').steps.adapter as ExtractRecord
     assert.not('lm_head.weight' in left!)
   }))
 
@@ -368,7 +355,7 @@ test('modules under other names in memory are saved and applied again', () =>
       'gpt_neox.layers.0.mlp.dense_h_to_4h.weight': random([8, 6], 2),
       'embed_out.weight': random([10, 6], 3),
     }
-    const tuned = Object.fromEntries(Object.entries(base).map(([name, { shape }], i) => [name, random(shape, 60 + i)]))
+    const tuned = retuned(base, 60)
     const config = { model_type: 'gpt_neox', architectures: ['GPTNeoXForCausalLM'], tie_word_embeddings: false }
     const made = await extracted(folder, base, tuned, 'rank: 6, modules_to_save: [embed_out]', config)
     assert.equal(made.config.modules_to_save, ['lm_head'])
@@ -379,19 +366,14 @@ test('modules under other names in memory are saved and applied again', () =>
 test('faults of modules_to_save', () =>
   inFolder(async (folder) => {
     const tuned = { ...BASE, 'model.norm.weight': random([6], 50), 'model.layers.0.up_proj.weight': random([8, 6], 40) }
-    const [unknown] = await refused(path.join(folder, made(folder, 'a')), tuned, 'rank: 2, modules_to_save: [lm_haed]')
+    const [unknown] = await refused(inside(folder, 'a'), tuned, 'rank: 2, modules_to_save: [lm_haed]')
     assert.is(unknown?.code, 'no-match')
     assert.match(unknown!.hint!, 'lm_head')
     const names = { ...BASE, proj: random([3], 1), 'up_proj.weight': random([4, 4], 7) }
     const other = { ...names, 'up_proj.weight': random([4, 4], 8), 'model.layers.0.up_proj.weight': random([8, 6], 40) }
     const settings = 'rank: 2, modules_to_save: [/^up_proj$/]'
-    const [ambiguous] = await refused(path.join(folder, made(folder, 'b')), other, settings, names)
+    const [ambiguous] = await refused(inside(folder, 'b'), other, settings, names)
     assert.is(ambiguous?.code, 'adapter-saves')
   }))
-
-function made(folder: string, name: string): string {
-  mkdirSync(path.join(folder, name))
-  return name
-}
 
 test.run()
