@@ -331,6 +331,39 @@ test('chains: a dense model of a mixture is a base, stacks keep their layers, an
     })
   }))
 
+test('an adapter of two mixtures that steps make is that of their outputs', () =>
+  inFolder(async (folder) => {
+    const models: Record<string, string> = {}
+    for (const [seed, name] of ['a', 'b', 'x', 'y'].entries()) {
+      models[name] = path.join(folder, name)
+      if (seed < 2) write(folder, name, dense(random, seed + 1), CONFIGS.llama!)
+    }
+    const mix = (first: string, second: string) => ({
+      moe: { base: 'a', gate: 'random', experts: [{ model: first }, { model: second }] },
+    })
+    const made = { x: mix('a', 'b'), y: mix('b', 'a') }
+    const e = { extract: { lora: { from: 'y', base: 'x', rank: 2 } } }
+    const { a, b, ...written } = models
+    const outputs = Object.entries(written).map(([from, out]) => ({ path: out, from }))
+    await run(await plan({ terge: 1, models: { a, b }, steps: made, outputs }), { sync: false })
+    const adapters = [path.join(folder, 'of-steps'), path.join(folder, 'of-outputs')] as const
+    for (const [index, source] of [
+      { models: { a, b }, steps: { ...made, e } },
+      { models: written, steps: { e } },
+    ].entries())
+      await run(await plan({ terge: 1, ...source, output: { path: adapters[index], from: 'e' } }), { sync: false })
+    const [ofSteps, ofOutputs] = adapters.map((adapter) => tensorsOf(adapter)) as [Tensors, Tensors]
+    const modules = ['experts', 'experts.base_layer', 'gate']
+    const names = [0, 1].flatMap((layer) =>
+      modules.flatMap((module) =>
+        ['A', 'B'].map((factor) => `base_model.model.model.layers.${layer}.mlp.${module}.lora_${factor}.weight`),
+      ),
+    )
+    assert.equal(Object.keys(ofSteps).sort(), names.sort())
+    // In the outputs, nothing shows that the other layers are the same.
+    for (const name of names) assert.equal(ofSteps[name], ofOutputs[name], name)
+  }))
+
 test('experts of a quantized base are quantized, and routers are not', () =>
   inFolder(async (folder) => {
     const names = [

@@ -1,4 +1,5 @@
 /** `extract`: the difference of two models as a low-rank adapter. */
+import { configOfValue } from '../shared/configOfValue.js'
 import type { StepKind } from '../types.js'
 import { adapterSentence, extractedLine, extractionLines } from './lines.js'
 import { planExtract } from './plan.js'
@@ -18,8 +19,8 @@ export const extract: StepKind<ExtractStep, never, ExtractRecord> = {
   notModel: { what: 'an adapter', hint: 'write it to an output; apply it to a model with lora: PATH' },
   patterns: ({ base, filters }) => ({ base, filters, rules: [] }),
   plan(step, context) {
-    const { recipe, values, configOf } = context
-    return planExtract(recipe, step, values, configOf(values.get(step.base)!.origin), context) ?? {}
+    const { recipe, values } = context
+    return planExtract(recipe, step, values, configOfValue(values.get(step.base)!, context), context) ?? {}
   },
   factored: extractRecord,
   readRecord: readExtractRecord,

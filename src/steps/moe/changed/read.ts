@@ -1,8 +1,9 @@
 /** Mixtures that are changed: read with their configurations, and taken apart. */
 import { quote } from '../../../core/suggest.js'
-import { stackedLike, type Value, type ValueTensor, withNetwork } from '../../../expr/values.js'
+import { stackedLike, type Value, type ValueTensor } from '../../../expr/values.js'
 import { partOf, placeOf } from '../../../layouts/parts.js'
 import { shapeOf } from '../../../views/shape.js'
+import { configOfValue } from '../../shared/configOfValue.js'
 import type { PlanContext } from '../../types.js'
 import type { Part, PooledKind } from '../architectures.js'
 import { type Mixture, type MixtureLayer, mixtureOf } from '../network.js'
@@ -30,12 +31,6 @@ export interface PlannedMixture {
 /** Whether the shares of the experts that a token goes through add up to 1. */
 export const isNormalized = ({ type, config }: Pick<ReadMixture, 'type' | 'config'>): boolean =>
   type === 'mixtral' || config.norm_topk_prob === true
-
-/** The configuration of a model or step, as earlier steps changed it. */
-export function configOfValue({ origin, sizes, network }: Value, { configOf }: Pick<PlanContext, 'configOf'>) {
-  const config = configOf(origin)
-  return config && withNetwork({ ...config, ...sizes }, network)
-}
 
 /** `kindOf`: the kinds that the step knows. `known`: their names. */
 export function readMixture<Kind extends PooledKind>(
