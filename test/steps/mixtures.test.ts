@@ -364,6 +364,36 @@ test('an adapter of two mixtures that steps make is that of their outputs', () =
     for (const name of names) assert.equal(ofSteps[name], ofOutputs[name], name)
   }))
 
+test('a mixture with noise and zeros is aligned as its output is', () =>
+  inFolder(async (folder) => {
+    const at = (name: string): string => path.join(folder, name)
+    for (const [index, name] of ['a', 'b'].entries()) write(folder, name, dense(random, index + 1), CONFIGS.llama!)
+    const mix = (first: string, second: string, more: object) => ({
+      moe: {
+        ...{ base: first, gate: 'random', architecture: 'qwen2_moe', ...more },
+        experts: [{ model: first }, { model: second }],
+        shared_expert: { model: first, gate: 'zero' },
+      },
+    })
+    const made = { x: mix('a', 'b', {}), y: mix('b', 'a', { noise_scale: 0.5, seed: 2 }) }
+    const r = { rebasin: { model: 'y', onto: 'x' } }
+    const [models, written] = [['a', 'b'] as const, ['x', 'y'] as const].map((names) =>
+      Object.fromEntries(names.map((name) => [name, at(name)])),
+    )
+    const outputs = ['x', 'y'].map((from) => ({ path: at(from), from }))
+    await run(await plan({ terge: 1, models, steps: made, outputs }), { sync: false })
+    await run(await plan({ terge: 1, models, steps: { ...made, r }, output: { path: at('1'), from: 'r' } }))
+    await run(await plan({ terge: 1, models: written, steps: { r }, output: { path: at('2'), from: 'r' } }))
+    const [ofSteps, ofOutputs, before] = ['1', '2', 'y'].map((name) => tensorsOf(at(name))) as [
+      Tensors,
+      Tensors,
+      Tensors,
+    ]
+    for (const [name, tensor] of Object.entries(ofOutputs)) assert.equal(ofSteps[name], tensor, name)
+    const gate = 'model.layers.0.mlp.experts.0.up_proj.weight'
+    assert.not.equal(ofSteps[gate], before[gate])
+  }))
+
 test('experts of a quantized base are quantized, and routers are not', () =>
   inFolder(async (folder) => {
     const names = [

@@ -3,6 +3,7 @@ import { leavesOf, mergesOf } from '../../expr/cost.js'
 import type { Expr, MergeExpr, ReadExpr } from '../../expr/types.js'
 import type { ValueTensor } from '../../expr/values.js'
 import { partsOf } from '../../expr/walk.js'
+import { isNoise } from '../../methods/noise.js'
 import { lookupMethod } from '../../methods/registry.js'
 import { hasOtherRows, withFinding } from '../../views/stored.js'
 import type { Finding } from '../../views/types.js'
@@ -13,7 +14,7 @@ export const isMadeWhole = ({ expr, shape }: ValueTensor): boolean =>
 
 /** These merges depend on the order of elements, so permuting their inputs gives another result. */
 const isByPlace = ({ method, statistics }: MergeExpr): boolean =>
-  lookupMethod(method)?.byPlace === true || statistics !== undefined
+  isNoise(method) || lookupMethod(method)?.byPlace === true || statistics !== undefined
 
 /**
  * Reads an expression through permutations. Merges work per element, so the permutations move down to the stored
@@ -52,9 +53,10 @@ function moved(expr: Expr, by: Finding, through: (input: Expr) => Expr): Expr {
       }
     case 'crop':
       throw new Error('internal: rows of two kinds cannot be permuted')
+    case 'constant':
+      return expr
     case 'factor':
     case 'core':
-    case 'constant':
       throw new Error('internal: an adapter cannot be permuted')
     case 'computed':
       return { ...expr, aligned: [...(expr.aligned ?? []), by] }
