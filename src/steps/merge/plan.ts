@@ -160,11 +160,12 @@ function exampleOf(step: MergeStep, tensors: ReadonlyMap<string, ValueTensor>, v
   const [name, own] = found
   const { model } = own.absent![0]!
   const other = values.get(model)!.tensors.get(name)
-  const form = ({ dtype, shape }: Pick<ValueTensor, 'dtype' | 'shape'>): string => `${dtype}[${shape.join(', ')}]`
   return other
-    ? `; ${name} is ${form(other)} in ${model} but ${form(own)} in ${step.base}`
+    ? `; ${name} is ${formOf(other)} in ${model} but ${formOf(own)} in ${step.base}`
     : `; ${model} has no ${name}`
 }
+
+const formOf = ({ dtype, shape }: ValueTensor): string => `${dtype}[${shape.join(', ')}]`
 
 function mergeTensor(context: Context, name: string, tensor: ValueTensor, rule: number): ValueTensor {
   const { recipe, step, base, values } = context
@@ -285,10 +286,10 @@ function reportAbsent(
     )
   }
   if (reason !== 'missing' && step.onMismatch === 'error') {
-    const shape = (value: Value) => `${value.tensors.get(name)!.dtype}[${value.tensors.get(name)!.shape.join(', ')}]`
-    const message = `${name} is ${shape(values.get(model)!)} in ${model} but ${shape(base)} in base ${step.base}`
-    const rows =
-      reason === 'shape' && sameColumns(values.get(model)!.tensors.get(name)!.shape, base.tensors.get(name)!.shape)
+    const other = values.get(model)!.tensors.get(name)!
+    const own = base.tensors.get(name)!
+    const message = `${name} is ${formOf(other)} in ${model} but ${formOf(own)} in base ${step.base}`
+    const rows = reason === 'shape' && sameColumns(other.shape, own.shape)
     const hint = `write on_mismatch: copy to merge the rest${rows ? ', or crop to merge the rows that all models have' : ''}`
     faults.error('tensor-mismatch', message, place('on_mismatch'), hint, model)
   }
